@@ -1,0 +1,12 @@
+# shellcheck shell=bash
+# Fills @NAME@ in a file of config/ from the variables of env.sh.
+
+render() { # file of config/, output file
+  local script="" name
+  for name in DAYFLY_STATE DAYFLY_CNI_BIN DAYFLY_CONTAINERD_SOCKET DAYFLY_NODE_NAME DAYFLY_NODE_IP \
+    DAYFLY_POD_CIDR DAYFLY_SERVICE_CIDR DAYFLY_DNS_IP DAYFLY_BRIDGE PAUSE_IMAGE; do
+    script+="s|@$name@|${!name}|g;"
+  done
+  mkdir -p "$(dirname "$2")"
+  sed "$script" "$DAYFLY_CLUSTER_DIR/config/$1" >"$2"
+}

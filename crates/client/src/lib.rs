@@ -1,1 +1,54 @@
-//! Placeholder.
+//! The HTTP client of the pool protocol: one [`Client`] per service and credential, cheap to clone.
+//!
+//! One file per resource of the protocol, mirroring `dayfly_wire`. What is common to all calls is here:
+//! - no redirect is followed, so a credential never travels to another origin;
+//! - every call has a time limit and every answer a size limit;
+//! - a sign-in page (203, a redirect, HTML) is an authentication failure, not a decoding error;
+//! - an agent's token is asked for once, refreshed before it ends, and asked for again on 401;
+//! - the difference to the server's clock, learnt from `Date` headers, is applied to assertions.
+
+mod agents;
+mod auth;
+mod builder;
+mod clock;
+pub mod error;
+mod plans;
+mod pools;
+mod requests;
+mod retry;
+mod send;
+mod sessions;
+
+pub use agents::AgentQuery;
+pub use auth::{AgentCredential, Credential};
+pub use builder::{BuildError, ClientBuilder};
+pub use error::Error;
+pub use plans::PlanScope;
+
+use std::sync::Arc;
+
+/// A client of one service with one credential.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    base_url: String,
+    auth: auth::Auth,
+    clock: clock::ServerClock,
+    attempts: u32,
+}
+
+impl Client {
+    /// Starts to describe a client of the service at `base_url` (for example `https://dev.azure.com/contoso`).
+    pub fn builder(base_url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(base_url.into())
+    }
+
+    /// The service's base URL, without a trailing slash.
+    pub fn base_url(&self) -> &str {
+        &self.inner.base_url
+    }
+}

@@ -1,0 +1,125 @@
+//! How a client is made.
+
+use crate::auth::{Auth, Credential};
+use crate::clock::ServerClock;
+use crate::{Client, Inner};
+use reqwest::redirect::Policy;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The base URL is not one.
+    #[error(
+        "failed to use {url:?} as the service's URL: it must begin with http:// or https:// and carry no user name, query or fragment"
+    )]
+    Url {
+        /// What was given.
+        url: String,
+    },
+    /// The CA bundle holds no certificate.
+    #[error("failed to read the CA bundle: it must hold PEM certificates")]
+    CaBundle,
+    /// TLS could not be set up.
+    #[error("failed to set up the HTTP client")]
+    Http(#[source] reqwest::Error),
+}
+
+/// Describes a [`Client`].
+#[must_use]
+pub struct ClientBuilder {
+    base_url: String,
+    credential: Credential,
+    user_agent: String,
+    ca_bundle: Option<String>,
+    attempts: u32,
+}
+
+impl ClientBuilder {
+    pub(crate) fn new(base_url: String) -> Self {
+        Self {
+            base_url,
+            credential: Credential::Anonymous,
+            user_agent: concat!("dayfly/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ca_bundle: None,
+            attempts: 1,
+        }
+    }
+
+    /// How the client proves who it is.
+    pub fn credential(mut self, credential: Credential) -> Self {
+        self.credential = credential;
+        self
+    }
+
+    /// What the client calls itself.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// Certificates (PEM) that the service's chain may end in, beside the system's.
+    pub fn ca_bundle(mut self, pem: Option<String>) -> Self {
+        self.ca_bundle = pem;
+        self
+    }
+
+    /// How often a call is tried when the failure says that another try may help; 1 by default, at most 10.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.clamp(1, 10);
+        self
+    }
+
+    /// Makes the client. A process-wide rustls provider must be installed before.
+    pub fn build(self) -> Result<Client, BuildError> {
+        let base_url = checked_url(&self.base_url)?;
+        let mut http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .user_agent(self.user_agent)
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(50))
+            .tcp_keepalive(Duration::from_secs(30));
+        if let Some(pem) = &self.ca_bundle {
+            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|_| BuildError::CaBundle)?;
+            if certificates.is_empty() {
+                return Err(BuildError::CaBundle);
+            }
+            http = http.tls_certs_merge(certificates);
+        }
+        let inner = Inner {
+            http: http.build().map_err(BuildError::Http)?,
+            base_url,
+            auth: Auth::new(self.credential),
+            clock: ServerClock::default(),
+            attempts: self.attempts,
+        };
+        Ok(Client {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+fn checked_url(text: &str) -> Result<String, BuildError> {
+    let refuse = || BuildError::Url {
+        url: text.chars().take(200).collect(),
+    };
+    let url = reqwest::Url::parse(text).map_err(|_| refuse())?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !plain {
+        // A URL with user information may hold a secret; it is not repeated.
+        return Err(if plain {
+            refuse()
+        } else {
+            BuildError::Url {
+                url: "(hidden)".to_owned(),
+            }
+        });
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}

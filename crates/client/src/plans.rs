@@ -1,0 +1,108 @@
+//! What a worker reports, with its job token: records, live lines, logs, the end.
+
+use crate::{Client, Error};
+use bytes::Bytes;
+use dayfly_wire::collection::Collection;
+use dayfly_wire::event::JobEvent;
+use dayfly_wire::ids::{JobId, LogId, PlanId, ProjectId, TimelineId};
+use dayfly_wire::log::{FeedLines, LogReference};
+use dayfly_wire::timeline::{Record, Timeline};
+use reqwest::Method;
+
+/// Which plan of which project; the hub is `Build` for pipelines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanScope {
+    /// The project.
+    pub project: ProjectId,
+    /// The hub's name.
+    pub hub: String,
+    /// The plan.
+    pub plan: PlanId,
+}
+
+impl PlanScope {
+    fn path(&self, rest: &str) -> String {
+        let Self { project, hub, plan } = self;
+        format!("/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/{rest}")
+    }
+}
+
+impl Client {
+    /// Merges records into a timeline; absent members stay as they are.
+    pub async fn update_records(
+        &self,
+        scope: &PlanScope,
+        timeline: TimelineId,
+        records: &[Record],
+    ) -> Result<Vec<Record>, Error> {
+        let body = serde_json::json!({ "count": records.len(), "value": records });
+        let path = scope.path(&format!("timelines/{timeline}/records"));
+        let call = self
+            .call("update records", Method::PATCH, &path)
+            .json(&body)?;
+        Ok(self.send(call).await?.json::<Collection<Record>>()?.value)
+    }
+
+    /// A timeline with its records.
+    pub async fn timeline(&self, scope: &PlanScope, id: TimelineId) -> Result<Timeline, Error> {
+        let path = scope.path(&format!("timelines/{id}"));
+        let call = self
+            .call("read timeline", Method::GET, &path)
+            .query("includeRecords", "true");
+        self.send(call).await?.json()
+    }
+
+    /// Shows lines to whoever watches the job.
+    pub async fn post_feed(
+        &self,
+        scope: &PlanScope,
+        timeline: TimelineId,
+        job: JobId,
+        lines: &FeedLines,
+    ) -> Result<(), Error> {
+        let path = scope.path(&format!("timelines/{timeline}/records/{job}/feed"));
+        self.send(self.call("post feed", Method::POST, &path).json(lines)?)
+            .await
+            .map(drop)
+    }
+
+    /// Makes a stored log.
+    pub async fn create_log(&self, scope: &PlanScope, path: &str) -> Result<LogReference, Error> {
+        let body = LogReference {
+            path: Some(path.to_owned()),
+            ..LogReference::default()
+        };
+        let call = self
+            .call("create log", Method::POST, &scope.path("logs"))
+            .json(&body)?;
+        self.send(call).await?.json()
+    }
+
+    /// Appends text to a stored log.
+    pub async fn append_log(
+        &self,
+        scope: &PlanScope,
+        log: LogId,
+        text: Bytes,
+    ) -> Result<LogReference, Error> {
+        let path = scope.path(&format!("logs/{log}"));
+        self.send(self.call("append log", Method::POST, &path).bytes(text))
+            .await?
+            .json()
+    }
+
+    /// The text of a stored log.
+    pub async fn log_text(&self, scope: &PlanScope, log: LogId) -> Result<String, Error> {
+        let path = scope.path(&format!("logs/{log}"));
+        let answer = self.send(self.call("read log", Method::GET, &path)).await?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    /// Raises an event of the plan; `JobCompleted` ends the job and its token.
+    pub async fn raise_event(&self, scope: &PlanScope, event: &JobEvent) -> Result<(), Error> {
+        let path = scope.path("events");
+        self.send(self.call("raise event", Method::POST, &path).json(event)?)
+            .await
+            .map(drop)
+    }
+}

@@ -34,7 +34,7 @@ take_lock "$DAYFLY_CLUSTER_CACHE/.images.lock" e2e/cluster/images.sh
 
 # The context is empty: all that goes into an image is in DIR.
 DAYFLY_EMPTY_CONTEXT="$(mktemp -d)"
-trap 'rm -rf "$DAYFLY_EMPTY_CONTEXT"' EXIT
+trap 'rm -rf "$DAYFLY_EMPTY_CONTEXT"; release_storage' EXIT
 started=$SECONDS
 
 if [ -n "${KUBECONFIG_DAYFLY:-}" ]; then

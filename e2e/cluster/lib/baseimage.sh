@@ -55,5 +55,6 @@ build_pause_image() {
   tar -C "$work/layout" -cf "$work/pause.tar" .
   mv "$work/pause.tar" "$tar"
   rm -rf "$work"
+  release_storage
   log "built the pause image"
 }

@@ -42,6 +42,12 @@ EOF
   CONTAINERS_REGISTRIES_CONF="$d/registries.conf" CONTAINERS_STORAGE_CONF="$d/storage.conf" "$@" 9>&-
 }
 
+# The overlay driver leaves its storage mounted on itself.
+release_storage() {
+  local m="$DAYFLY_BUILDAH/overlay/root/overlay"
+  ! grep -qF " $m " /proc/self/mounts || umount "$m" 2>/dev/null || true
+}
+
 # The image as an OCI layout (one that has its other layers already keeps them).
 # Uncompressed, which takes skopeo: to compress a base image takes longer than
 # all the rest, and `buildah push` insists on it.

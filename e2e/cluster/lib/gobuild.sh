@@ -9,6 +9,16 @@ kubernetes_ldflags() {
   printf -- '-X %s.gitVersion=v%s -X %s.gitMajor=1 -X %s.gitMinor=34' "$v" "$K8S_VERSION" "$v" "$v"
 }
 
+# Without these `helm template` and `helm lint` take a chart for one of Kubernetes 1.20.
+helm_ldflags() {
+  local v=helm.sh/helm/v3 version
+  version="$(cd "$DAYFLY_CLUSTER_DIR/modules/helm" && go mod edit -json |
+    jq -r '.Require[] | select(.Path == "helm.sh/helm/v3").Version')"
+  printf -- '-X %s/internal/version.version=%s' "$v" "$version"
+  printf -- ' -X %s/pkg/chartutil.k8sVersionMajor=1 -X %s/pkg/chartutil.k8sVersionMinor=34' "$v" "$v"
+  printf -- ' -X %s/pkg/lint/rules.k8sVersionMajor=1 -X %s/pkg/lint/rules.k8sVersionMinor=34' "$v" "$v"
+}
+
 # The packages of a group are the `tool` lines of its go.mod.
 group_packages() { # group
   (cd "$DAYFLY_CLUSTER_DIR/modules/$1" && go mod edit -json | jq -r '.Tool[].Path')
@@ -16,7 +26,10 @@ group_packages() { # group
 
 group_ldflags() { # group
   printf -- '-s -w'
-  if [ "$1" = kubernetes ]; then printf ' %s' "$(kubernetes_ldflags)"; fi
+  case "$1" in
+    kubernetes) printf ' %s' "$(kubernetes_ldflags)" ;;
+    helm) printf ' %s' "$(helm_ldflags)" ;;
+  esac
 }
 
 # kubectl alone is a group of its own for an existing cluster; same module.
@@ -54,7 +67,8 @@ build_group() {
   mkdir -p "$GROUP_DIR"
   (
     cd "$DAYFLY_CLUSTER_DIR/modules/$module"
-    CGO_ENABLED=0 nice -n 10 go build -trimpath -ldflags "$(group_ldflags "$module")" \
+    # The flags of whoever calls this must not change what is built.
+    CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false nice -n 10 go build -trimpath -ldflags "$(group_ldflags "$module")" \
       -o "$GROUP_DIR/" "${packages[@]}" 9>&-
   ) || die "go build of $group failed (module e2e/cluster/modules/$module)"
   # go names a binary after the last element of its path that is no version.

@@ -37,6 +37,7 @@ prune_layout() {
 push_to_registry() { # target
   local name
   name="${DAYFLY_IMAGE_REGISTRY%/}/$1:$DAYFLY_TAG"
-  run_buildah push -q "$(image_name "$1")" "docker://$name" >/dev/null || die "could not push $name"
+  # DAYFLY_IMAGE_REGISTRY_TLS=false: a registry of a test machine, without certificate.
+  run_buildah push -q --tls-verify="${DAYFLY_IMAGE_REGISTRY_TLS:-true}" "$(image_name "$1")" "docker://$name" >/dev/null || die "could not push $name"
   log "pushed $name"
 }

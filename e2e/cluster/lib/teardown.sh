@@ -7,8 +7,15 @@ bundles() { find "$DAYFLY_STATE/run/containerd/io.containerd.runtime.v2.task/k8s
 
 kill_containers() {
   local bundle
-  while read -r bundle; do kill_bundle "$bundle"; done < <(bundles)
+  local sockets=() socket
+  while read -r bundle; do
+    # The shims listen in a directory that all containerds of a machine share.
+    socket="$(cat "$bundle/address" 2>/dev/null || true)"
+    case "$socket" in unix:///run/containerd/s/*) sockets+=("${socket#unix://}") ;; esac
+    kill_bundle "$bundle"
+  done < <(bundles)
   kill_shims
+  [ "${#sockets[@]}" = 0 ] || rm -f "${sockets[@]}"
 }
 
 # A pid alone may be somebody else's by now: only a process whose cgroup bears

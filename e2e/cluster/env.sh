@@ -13,7 +13,8 @@ DAYFLY_BIN="$DAYFLY_CLUSTER_CACHE/bin"
 DAYFLY_CNI_BIN="$DAYFLY_CLUSTER_CACHE/cni"
 
 # Everything that a running cluster writes; `down.sh` deletes it.
-export DAYFLY_STATE="${DAYFLY_STATE:-/var/lib/dayfly-cluster}"
+DAYFLY_STATE="$(realpath -m "${DAYFLY_STATE:-/var/lib/dayfly-cluster}")"
+export DAYFLY_STATE
 DAYFLY_CONTAINERD_SOCKET="$DAYFLY_STATE/run/containerd.sock"
 
 # One for the machine, since the addresses allow one cluster at a time; outside of

@@ -6,7 +6,7 @@
 # gcc and libc6-dev compile the pause container; socat and conntrack serve the
 # kubelet and kube-proxy; the rest runs containers or builds images.
 CLUSTER_PACKAGES=(
-  buildah busybox-static ca-certificates conntrack containerd curl ethtool gcc
+  buildah busybox-static ca-certificates conntrack containerd curl diffutils ethtool gcc
   iproute2 iptables jq kmod libc6-dev mmdebstrap mount openssl procps runc skopeo socat
 )
 

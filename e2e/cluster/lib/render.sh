@@ -8,5 +8,7 @@ render() { # file of config/, output file
     script+="s|@$name@|${!name}|g;"
   done
   mkdir -p "$(dirname "$2")"
-  sed "$script" "$DAYFLY_CLUSTER_DIR/config/$1" >"$2"
+  sed "$script" "$DAYFLY_CLUSTER_DIR/config/$1" >"$2.new"
+  # kube-proxy ends when its file is written, even with what it held before.
+  if cmp -s "$2.new" "$2"; then rm "$2.new"; else mv "$2.new" "$2"; fi
 }

@@ -22,6 +22,7 @@ pub mod job;
 pub mod log;
 pub mod message;
 pub mod pool;
+pub mod queue;
 pub mod request;
 pub mod secret;
 pub mod session;

@@ -48,10 +48,11 @@ for chart in dayfly dayfly-pool; do
   done
   ! grep -rnE '\b(lookup|rand[A-Z][A-Za-z]*|gen[A-Z][A-Za-z]*|now|uuidv4)\b' "$chart"/templates --include='*.yaml' --include='*.tpl' |
     grep -E '\{\{' || fail "$chart: a template is not a function of its values"
-  for key in $(sed -nE 's/^([a-zA-Z]+):.*/\1/p' "$chart/values.yaml"); do
-    grep -qE "\`$key[.\`]" "$chart/README.md" || fail "$chart/README.md does not explain $key"
+  sed -nE 's/^([a-zA-Z]+):.*/\1/p' "$chart/values.yaml" >"$out/keys"
+  while read -r key; do
+    grep -qE "\`${key}[.\`]" "$chart/README.md" || fail "$chart/README.md does not explain $key"
     grep -qE "^    \"$key\":" "$chart/values.schema.json" || fail "$chart/values.schema.json lacks $key"
-  done
+  done <"$out/keys"
 done
 
 # The definitions are copies.

@@ -1,0 +1,59 @@
+# `make help` lists what can be done. The work is in scripts under e2e/, so that it can be run without make.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
+
+demo: ## from a fresh clone to a finished job on a real Kubernetes (first run: about 25 minutes)
+	@e2e/demo.sh
+
+demo-down: ## remove all that the demo and the tests brought up; the cache stays
+	@e2e/demo-down.sh
+
+test: ## everything that CI runs: format, lints, unit, protocol, charts, cluster
+	@e2e/test.sh
+
+check: fmt lint unit ## what to run before every commit: minutes, no cluster
+
+build: ## compile everything for development
+	cargo build --workspace --locked
+
+fmt: ## check the format
+	cargo fmt --all --check
+
+lint: ## clippy, warnings denied
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+deny: ## licences, sources, and the arrows between crates
+	@e2e/tools.sh
+	$${DAYFLY_CACHE:-$$HOME/.cache/dayfly}/tools/bin/cargo-deny check bans licenses sources
+
+unit: ## unit, property and protocol tests, without a cluster
+	cargo test --locked
+
+crds: ## write crds/ and the chart's copy from the types
+	cargo run --quiet --locked -p dayfly-operator -- crd --directory crds
+	cp crds/*.yaml charts/dayfly/files/crds/
+
+charts: ## lint and render the charts
+	@. ./e2e/cluster/env.sh && charts/check.sh
+
+cluster: ## bring the test cluster up
+	@e2e/cluster/build.sh && e2e/cluster/up.sh
+
+images: ## build the programs and load the images
+	@e2e/binaries.sh && e2e/cluster/images.sh target/images
+
+install: cluster images ## install both charts on the test cluster
+	@e2e/install.sh
+
+cluster-tests: install ## the cluster suite alone
+	@. ./e2e/cluster/env.sh && cargo test --locked -p dayfly-e2e -- --test-threads=2
+
+bench: install ## measure against a bare pod of the same shape; writes target/bench/
+	@. ./e2e/cluster/env.sh && target/images/out/dayfly-bench
+
+clean: ## remove what cargo built
+	cargo clean

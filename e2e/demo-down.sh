@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Removes what the demo made. The cluster of our own goes as a whole; from a cluster of yours only Dayfly goes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=e2e/cluster/env.sh
+. e2e/cluster/env.sh
+if [ -z "${KUBECONFIG_DAYFLY:-}" ]; then
+  exec e2e/cluster/down.sh
+fi
+# AgentPools first, while the operator that releases their finalizers is there.
+kubectl delete agentpools --all --all-namespaces --timeout=120s --ignore-not-found
+helm uninstall dayfly --namespace dayfly-system --ignore-not-found
+helm uninstall dayfly-pool --namespace dayfly-pool --ignore-not-found
+kubectl delete namespace ci dayfly-system dayfly-pool dayfly-identities --ignore-not-found
+kubectl delete crd agentpools.dayfly.dev poolconnections.dayfly.dev --ignore-not-found

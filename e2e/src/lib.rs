@@ -6,8 +6,13 @@
 #![allow(clippy::print_stdout)] // It talks to a terminal.
 
 pub mod deadline;
+pub mod exposed;
+pub mod identity_api;
+pub mod jobs;
 pub mod kubectl;
 pub mod names;
+pub mod report;
+pub mod repository;
 pub mod scenario;
 pub mod service;
 pub mod stages;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use dayfly_wire::ids::PoolId;
 use dayfly_wire::secret::SecretText;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -31,6 +31,18 @@ pub struct Scenario {
 impl Scenario {
     /// Makes namespace, pool, credential Secret `secret` with the administrator's token, and PoolConnection.
     pub async fn prepare(name: &str, secret: &str) -> Result<Self> {
+        let scenario = Self::outline(name).await?;
+        scenario
+            .put_credential(secret, scenario.service.pat())
+            .await?;
+        scenario
+            .put_connection(SERVICE_URL, secret, &[&scenario.name], &[&scenario.name])
+            .await?;
+        Ok(scenario)
+    }
+
+    /// Makes a namespace, and a pool in the service; nothing yet that the operator looks at.
+    pub async fn outline(name: &str) -> Result<Self> {
         let service = Service::connect().await?;
         let kube = kube::Client::try_default()
             .await
@@ -43,9 +55,6 @@ impl Scenario {
             name: unique,
             pool,
         };
-        scenario
-            .put_credential(secret, scenario.service.pat())
-            .await?;
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {
@@ -54,9 +63,6 @@ impl Scenario {
             },
         });
         kubectl::apply(&namespace.to_string()).await?;
-        scenario
-            .put_connection(SERVICE_URL, secret, &[&scenario.name], &[&scenario.name])
-            .await?;
         Ok(scenario)
     }
 
@@ -130,46 +136,42 @@ impl Scenario {
 
     /// The AgentPool as it is.
     pub async fn agent_pool(&self) -> Result<Value> {
-        self.object(&[
-            "-n",
-            &self.name,
-            "get",
-            "agentpool",
-            &self.name,
-            "-o",
-            "json",
-        ])
-        .await
+        self.object(&self.name, "AgentPool", "agentpools").await
     }
 
     /// The PoolConnection as it is.
     pub async fn connection(&self) -> Result<Value> {
-        self.object(&[
-            "-n",
-            OPERATOR_NAMESPACE,
-            "get",
-            "poolconnection",
-            &self.name,
-            "-o",
-            "json",
-        ])
+        self.object(OPERATOR_NAMESPACE, "PoolConnection", "poolconnections")
+            .await
+    }
+
+    async fn object(&self, namespace: &str, kind: &str, plural: &str) -> Result<Value> {
+        let kind = GroupVersionKind::gvk("dayfly.dev", "v1alpha1", kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.kube.clone(), namespace, &resource);
+        Ok(serde_json::to_value(api.get(&self.name).await?)?)
+    }
+
+    /// Waits for a condition of the AgentPool; answers the condition.
+    pub async fn wait_condition(&self, kind: &str, status: &str, limit: Duration) -> Result<Value> {
+        let what = format!("{kind}={status} of the AgentPool {}", self.name);
+        until(&what, limit, || async {
+            condition_with(&self.agent_pool().await?, kind, status)
+        })
         .await
     }
 
-    async fn object(&self, arguments: &[&str]) -> Result<Value> {
-        Ok(serde_json::from_str(&kubectl::run(arguments).await?)?)
-    }
-
-    /// Waits for a condition of the AgentPool; answers its message.
-    pub async fn wait_condition(&self, kind: &str, status: &str, limit: Duration) -> Result<Value> {
-        until(
-            &format!("{kind}={status} of {}", self.name),
-            limit,
-            || async {
-                Ok(condition(&self.agent_pool().await?, kind)
-                    .filter(|found| found["status"] == status))
-            },
-        )
+    /// Waits for a condition of the PoolConnection; answers the condition.
+    pub async fn wait_connection(
+        &self,
+        kind: &str,
+        status: &str,
+        limit: Duration,
+    ) -> Result<Value> {
+        let what = format!("{kind}={status} of the PoolConnection {}", self.name);
+        until(&what, limit, || async {
+            condition_with(&self.connection().await?, kind, status)
+        })
         .await
     }
 
@@ -295,6 +297,15 @@ pub fn condition(object: &Value, kind: &str) -> Option<Value> {
         .iter()
         .find(|condition| condition["type"] == kind)
         .cloned()
+}
+
+/// The condition, once it has that status; fails with what it says instead.
+fn condition_with(object: &Value, kind: &str, status: &str) -> Result<Option<Value>> {
+    let found = condition(object, kind);
+    if let Some(other) = found.as_ref().filter(|found| found["status"] != status) {
+        anyhow::bail!("it says {}: {}", other["reason"], other["message"]);
+    }
+    Ok(found)
 }
 
 /// The name of an object that was read from the API.

@@ -12,6 +12,7 @@ mod auth;
 mod builder;
 mod clock;
 pub mod error;
+mod jobs;
 mod plans;
 mod pools;
 mod requests;

@@ -1,0 +1,142 @@
+//! How requests and sessions end, with everything that follows from it.
+
+use super::dispatch::{dispatch_pool, send};
+use crate::rules::entities::{Request, Session};
+use crate::rules::request::{self, Cancelled};
+use crate::rules::timeline;
+use crate::service::{Failure, Unit};
+use crate::store::counters::{self, Counter};
+use crate::store::{StoreError, agents, messages, records, requests, sessions};
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::{AgentId, RecordId};
+use dayfly_wire::message::{JobCancellation, kind};
+use dayfly_wire::timeline::{Record, RecordState};
+
+/// Who says that a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The agent: it knows.
+    Agent,
+    /// The service or an administrator: an agent that is at it must be told.
+    Service,
+}
+
+/// Ends a request; one that has ended stays as it is.
+pub async fn end_request(
+    unit: &mut Unit<'_>,
+    ended: &mut Request,
+    result: TaskResult,
+    message: Option<String>,
+    by: EndedBy,
+) -> Result<(), Failure> {
+    let now = unit.now;
+    if !request::finish(ended, result, message, now) {
+        return Ok(());
+    }
+    requests::update(unit.conn(), ended).await?;
+    messages::delete_of_request(unit.conn(), ended.id).await?;
+    if by == EndedBy::Service && request::is_with_agent(ended) {
+        let body = request::cancellation(ended);
+        tell_agent(unit, ended, &body).await?;
+    }
+    complete_record(unit, ended, result).await?;
+    unit.wake_followers(ended.id);
+    unit.service().metrics.jobs_finished.add();
+    if ended.agent.is_some() {
+        dispatch_pool(unit, ended.pool).await?;
+    }
+    Ok(())
+}
+
+/// Asks for the end of a request.
+pub async fn cancel_request(
+    unit: &mut Unit<'_>,
+    cancelled: &mut Request,
+    reason: Option<String>,
+) -> Result<(), Failure> {
+    let now = unit.now;
+    match request::cancel(cancelled, reason, now) {
+        Cancelled::EndNow(reason) => {
+            let canceled = TaskResult::Canceled;
+            end_request(unit, cancelled, canceled, Some(reason), EndedBy::Service).await
+        }
+        Cancelled::Ask(body) => {
+            requests::update(unit.conn(), cancelled).await?;
+            tell_agent(unit, cancelled, &body).await
+        }
+        Cancelled::AskedBefore => Ok(()),
+    }
+}
+
+/// Ends a session; a job that its agent never took goes back to the queue.
+pub async fn end_session(unit: &mut Unit<'_>, session: &Session) -> Result<(), Failure> {
+    let now = unit.now;
+    sessions::delete(unit.conn(), session.id).await?;
+    unit.wake_agent(session.agent);
+    withdraw_from(unit, session.agent).await?;
+    if let Some(mut agent) = agents::by_id(unit.conn(), session.agent).await? {
+        agent.status_changed_at = now;
+        agents::update(unit.conn(), &agent).await?;
+        dispatch_pool(unit, agent.pool).await?;
+    }
+    Ok(())
+}
+
+/// Takes back a request that the agent never took.
+pub async fn withdraw_from(unit: &mut Unit<'_>, agent: AgentId) -> Result<(), Failure> {
+    let held = requests::held_by(unit.conn(), agent).await?;
+    if let Some(mut held) = held.filter(request::is_withdrawable) {
+        request::withdraw(&mut held);
+        requests::update(unit.conn(), &held).await?;
+        messages::delete_of_request(unit.conn(), held.id).await?;
+        unit.wake_followers(held.id);
+    }
+    Ok(())
+}
+
+async fn tell_agent(
+    unit: &mut Unit<'_>,
+    request: &Request,
+    body: &JobCancellation,
+) -> Result<(), Failure> {
+    let Some(id) = request.agent else {
+        return Ok(());
+    };
+    if let Some(mut agent) = agents::by_id(unit.conn(), id).await? {
+        let body = crate::store::dialect::json("cancellation", body)?;
+        send(unit, &mut agent, kind::CANCELLATION, request.id, body).await?;
+    }
+    Ok(())
+}
+
+/// The job's record ends with the job; the agent's own last word on it stands.
+async fn complete_record(
+    unit: &mut Unit<'_>,
+    ended: &Request,
+    result: TaskResult,
+) -> Result<(), Failure> {
+    let job = RecordId(ended.job.0);
+    let record = records::find(unit.conn(), ended.plan.timeline, job).await?;
+    let completed = record
+        .as_ref()
+        .is_some_and(|record| record.state == Some(RecordState::Completed));
+    if !completed {
+        let now = unit.now;
+        let patch = timeline::ended(ended, result, now);
+        put_record(unit, ended, record, patch).await?;
+    }
+    Ok(())
+}
+
+/// Merges a patch into a record of a request's timeline.
+pub async fn put_record(
+    unit: &mut Unit<'_>,
+    request: &Request,
+    existing: Option<Record>,
+    patch: Record,
+) -> Result<Record, StoreError> {
+    let change = counters::next(unit.conn(), Counter::Change).await?;
+    let merged = timeline::merge(existing, patch, change, unit.now);
+    records::put(unit.conn(), request.plan.timeline, &merged).await?;
+    Ok(merged)
+}

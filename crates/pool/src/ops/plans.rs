@@ -1,0 +1,148 @@
+//! Timelines and their records.
+
+use super::endings::put_record;
+use crate::rules::access::{
+    Caller, JobClaims, plan_not_found, require_plan_of_project, require_plan_reader,
+    require_plan_writer,
+};
+use crate::rules::entities::{Plan, Request};
+use crate::rules::refusal::{Kind, Refusal};
+use crate::service::{Failure, Service, Unit};
+use crate::store::dialect::Conn;
+use crate::store::{plans, projects, records, requests};
+use dayfly_wire::ids::{PlanId, RecordId, TimelineId};
+use dayfly_wire::log::FeedLines;
+use dayfly_wire::timeline::{Record, Timeline};
+
+/// A plan as a path names it.
+#[derive(Clone, Debug)]
+pub struct PlanPath {
+    /// The project, by id or name.
+    pub project: String,
+    /// `build`.
+    pub hub: String,
+    /// The plan.
+    pub plan: PlanId,
+}
+
+const MAX_RECORDS: i64 = 5000;
+
+impl Service {
+    /// A timeline, with the records that changed after a change.
+    pub async fn timeline(
+        &self,
+        caller: &Caller,
+        path: &PlanPath,
+        timeline: TimelineId,
+        records_after: Option<i64>,
+    ) -> Result<Timeline, Failure> {
+        require_plan_reader(caller, path.plan)?;
+        let mut conn = self.store.read().await?;
+        let plan = existing_plan(&mut conn, path).await?;
+        check_timeline(&plan, timeline)?;
+        let all = records::all(&mut conn, timeline, records_after.unwrap_or_default()).await?;
+        let last = all.iter().filter_map(|record| record.change_id).max();
+        Ok(Timeline {
+            id: timeline,
+            change_id: last.or(records_after).unwrap_or_default(),
+            location: None,
+            records: records_after.is_some().then_some(all),
+        })
+    }
+
+    /// A timeline's records.
+    pub async fn records(
+        &self,
+        caller: &Caller,
+        path: &PlanPath,
+        timeline: TimelineId,
+    ) -> Result<Vec<Record>, Failure> {
+        let timeline = self.timeline(caller, path, timeline, Some(0)).await?;
+        Ok(timeline.records.unwrap_or_default())
+    }
+
+    /// Merges records into a timeline; answers them merged.
+    pub async fn update_records(
+        &self,
+        caller: &Caller,
+        path: &PlanPath,
+        timeline: TimelineId,
+        patches: Vec<Record>,
+    ) -> Result<Vec<Record>, Failure> {
+        let claims = require_plan_writer(caller, path.plan)?;
+        let mut unit = self.begin().await?;
+        let plan = existing_plan(unit.conn(), path).await?;
+        check_timeline(&plan, timeline)?;
+        let request = running_request(&mut unit, claims).await?;
+        let mut room = MAX_RECORDS - records::count(unit.conn(), timeline).await?;
+        let mut merged = Vec::with_capacity(patches.len());
+        for patch in patches {
+            let existing = records::find(unit.conn(), timeline, patch.id).await?;
+            room -= i64::from(existing.is_none());
+            if room < 0 {
+                return Err(Refusal::invalid(format!(
+                    "a timeline has at most {MAX_RECORDS} records"
+                ))
+                .into());
+            }
+            merged.push(put_record(&mut unit, &request, existing, patch).await?);
+        }
+        unit.wake_followers(request.id);
+        unit.commit().await?;
+        Ok(merged)
+    }
+
+    /// Takes console lines of the job.
+    pub async fn post_feed(
+        &self,
+        caller: &Caller,
+        path: &PlanPath,
+        timeline: TimelineId,
+        record: RecordId,
+        lines: FeedLines,
+    ) -> Result<(), Failure> {
+        let claims = require_plan_writer(caller, path.plan)?;
+        let mut conn = self.store.read().await?;
+        let plan = existing_plan(&mut conn, path).await?;
+        check_timeline(&plan, timeline)?;
+        if record.0 != claims.job.0 {
+            return Err(Refusal::new(
+                Kind::Denied,
+                "lines are posted to the record of the token's own job",
+            )
+            .into());
+        }
+        self.feed.push(claims.request, lines);
+        Ok(())
+    }
+}
+
+/// The plan that a path names, or the refusal that says that it is not there.
+pub async fn existing_plan(conn: &mut Conn, path: &PlanPath) -> Result<Plan, Failure> {
+    let plan = plans::by_id(conn, path.plan).await?;
+    let project = projects::find(conn, &path.project).await?;
+    let (Some(plan), Some(project)) = (plan, project) else {
+        return Err(plan_not_found(path.plan).into());
+    };
+    require_plan_of_project(&plan, project.id, &path.hub)?;
+    Ok(plan)
+}
+
+/// The request of a job token, within the unit that relies on its running.
+pub async fn running_request(unit: &mut Unit<'_>, claims: &JobClaims) -> Result<Request, Failure> {
+    let request = requests::by_id(unit.conn(), claims.request).await?;
+    Ok(request
+        .filter(|request| crate::rules::access::job_counts(claims, request))
+        .ok_or_else(Refusal::unauthorized)?)
+}
+
+fn check_timeline(plan: &Plan, timeline: TimelineId) -> Result<(), Refusal> {
+    if plan.timeline == timeline {
+        Ok(())
+    } else {
+        Err(Refusal::new(
+            Kind::NotFound,
+            format!("plan {} has no timeline {timeline}", plan.id),
+        ))
+    }
+}

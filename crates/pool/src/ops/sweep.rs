@@ -1,0 +1,85 @@
+//! What the passing of time does: locks lapse, sessions expire, jobs run too long.
+
+use super::endings::{EndedBy, cancel_request, end_request, end_session};
+use crate::rules::entities::Request;
+use crate::rules::request::{self, Due};
+use crate::service::{Failure, Service, Unit};
+use crate::store::{assertions, requests, sessions};
+use dayfly_wire::event::TaskResult;
+use std::time::Duration;
+
+/// How often the service looks at its clock.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+impl Service {
+    /// Does everything whose time has come.
+    pub async fn sweep(&self) -> Result<(), Failure> {
+        let now = self.now();
+        let anything = {
+            let mut conn = self.store.read().await?;
+            let timed = requests::timed(&mut conn).await?;
+            timed.iter().any(|held| request::due(held, now).is_some())
+                || !sessions::expired(&mut conn, now).await?.is_empty()
+        };
+        if !anything {
+            return Ok(());
+        }
+        let mut unit = self.begin().await?;
+        assertions::forget_expired(unit.conn(), now).await?;
+        for session in sessions::expired(unit.conn(), now).await? {
+            tracing::info!(agent = %session.agent, "session expired");
+            end_session(&mut unit, &session).await?;
+        }
+        for mut held in requests::timed(unit.conn()).await? {
+            if let Some(due) = request::due(&held, now) {
+                act(&mut unit, &mut held, due).await?;
+            }
+        }
+        unit.commit().await?;
+        Ok(())
+    }
+
+    /// Ends what has lapsed before anybody reads it.
+    pub async fn settle(&self) -> Result<(), Failure> {
+        let lapsed = {
+            let mut conn = self.store.read().await?;
+            requests::any_lapsed(&mut conn, self.now()).await?
+        };
+        if lapsed {
+            self.sweep().await?;
+        }
+        Ok(())
+    }
+
+    /// Sweeps until the service ends.
+    pub async fn keep_sweeping(&self) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.shutdown.cancelled() => return,
+            }
+            if let Err(error) = self.sweep().await {
+                tracing::error!(%error, "the sweep failed; it is repeated");
+            }
+        }
+    }
+}
+
+async fn act(unit: &mut Unit<'_>, held: &mut Request, due: Due) -> Result<(), Failure> {
+    tracing::info!(request = %held.id, ?due, "a job's time has come");
+    let by = EndedBy::Service;
+    match due {
+        Due::Lapsed => {
+            unit.service().metrics.locks_lapsed.add();
+            let reason = Some(request::lapsed_reason(held));
+            end_request(unit, held, TaskResult::Abandoned, reason, by).await
+        }
+        Due::Overran => {
+            let reason = Some(request::overran_reason(held));
+            cancel_request(unit, held, reason).await
+        }
+        Due::Overdue => end_request(unit, held, TaskResult::Canceled, None, by).await,
+    }
+}

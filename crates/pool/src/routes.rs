@@ -1,0 +1,72 @@
+//! Routes: extract, call an operation, respond. No rule lives here.
+
+mod agents;
+mod discovery;
+mod extract;
+mod git;
+mod jobs;
+mod messages;
+mod oauth;
+mod plans;
+mod pools;
+mod reply;
+mod requests;
+
+use crate::service::Service;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use extract::remember_original_path;
+use std::sync::Arc;
+use tower::util::MapRequestLayer;
+use tower::{Layer, ServiceExt};
+
+/// What every route works on.
+pub(crate) type App = Arc<Service>;
+
+/// The largest document that is read.
+const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
+
+/// The whole service as a tower service. Paths are folded to lower case before they are routed, because some
+/// clients do that to the base URL.
+pub(crate) fn service(
+    app: App,
+) -> impl tower::Service<
+    axum::extract::Request,
+    Response = axum::response::Response,
+    Error = std::convert::Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    let collection = collection_path(&app.settings.public_url);
+    let router = Router::new()
+        .nest(&collection, api())
+        .merge(discovery::probes())
+        .fallback(reply::nothing_here)
+        .layer(DefaultBodyLimit::max(MAX_DOCUMENT))
+        .with_state(app);
+    MapRequestLayer::new(remember_original_path)
+        .layer(router)
+        .map_response(reply::with_length)
+}
+
+fn api() -> Router<App> {
+    Router::new()
+        .merge(discovery::routes())
+        .merge(oauth::routes())
+        .merge(pools::routes())
+        .merge(agents::routes())
+        .merge(messages::routes())
+        .merge(requests::routes())
+        .merge(plans::routes())
+        .merge(jobs::routes())
+        .merge(git::routes())
+}
+
+/// The path of the collection, folded as all paths are.
+fn collection_path(public_url: &str) -> String {
+    public_url
+        .parse::<http::Uri>()
+        .map(|url| url.path().to_lowercase())
+        .unwrap_or_default()
+}

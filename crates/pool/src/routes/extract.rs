@@ -1,0 +1,245 @@
+//! Extractors that refuse in the protocol's own words.
+
+use super::App;
+use super::reply::Problem;
+use crate::auth;
+use crate::rules::access::Caller;
+use crate::rules::refusal::{Kind, Refusal};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+
+/// The path as the client wrote it, before it was folded to lower case.
+#[derive(Clone, Debug)]
+pub(crate) struct OriginalPath(pub(crate) String);
+
+/// Folds the path to lower case, and drops doubled and trailing slashes.
+pub(crate) fn remember_original_path(mut request: Request) -> Request {
+    let path = tidy(request.uri().path());
+    let folded = path.to_lowercase();
+    let with_query = match request.uri().query() {
+        Some(query) => format!("{folded}?{query}"),
+        None => folded,
+    };
+    let mut parts = request.uri().clone().into_parts();
+    if let Ok(path_and_query) = with_query.parse::<PathAndQuery>() {
+        parts.path_and_query = Some(path_and_query);
+    }
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request.extensions_mut().insert(OriginalPath(path));
+    request
+}
+
+fn tidy(path: &str) -> String {
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.fold(String::new(), |path, segment| path + "/" + segment)
+}
+
+/// Who calls; a call without a credential that counts goes no further.
+pub(crate) struct Authenticated(pub(crate) Caller);
+
+impl FromRequestParts<App> for Authenticated {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = caller(&parts.headers, app).await?;
+        match caller {
+            Some(caller) => Ok(Self(caller)),
+            None => {
+                app.metrics.unauthorized.add();
+                Err(Refusal::unauthorized().into())
+            }
+        }
+    }
+}
+
+/// Who calls, if anybody says so; a credential that does not count is refused all the same.
+pub(crate) struct MaybeAuthenticated;
+
+impl FromRequestParts<App> for MaybeAuthenticated {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        caller(&parts.headers, app).await.map(|_| Self)
+    }
+}
+
+async fn caller(headers: &HeaderMap, app: &App) -> Result<Option<Caller>, Problem> {
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let credential = header.to_str().ok().and_then(auth::parse);
+    let caller = match credential {
+        Some(credential) => app.authenticate(&credential).await,
+        None => Err(Refusal::unauthorized().into()),
+    };
+    caller.map(Some).map_err(|failure| {
+        let problem = Problem::from(failure);
+        if problem.is_unauthorized() {
+            app.metrics.unauthorized.add();
+        }
+        problem
+    })
+}
+
+/// The parameters of the path; what does not parse is not there.
+pub(crate) struct Segments<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Segments<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Path::from_request_parts(parts, app)
+            .await
+            .map(|Path(segments)| Self(segments))
+            .map_err(|_| Refusal::new(Kind::NotFound, "there is nothing at this path").into())
+    }
+}
+
+/// The project that the path begins with, as the client wrote it: a new project keeps its case.
+pub(crate) struct ProjectName(pub(crate) String);
+
+impl FromRequestParts<App> for ProjectName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let collection = super::collection_path(&app.settings.public_url);
+        let skipped = collection
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .count();
+        let original = parts.extensions.get::<OriginalPath>();
+        original
+            .and_then(|path| {
+                path.0
+                    .split('/')
+                    .filter(|part| !part.is_empty())
+                    .nth(skipped)
+            })
+            .map(|name| Self(name.to_owned()))
+            .ok_or_else(|| Refusal::new(Kind::NotFound, "the path names no project").into())
+    }
+}
+
+/// The query's parameters; names are compared without regard to case.
+pub(crate) struct Parameters(HashMap<String, String>);
+
+impl FromRequestParts<App> for Parameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|_| Refusal::invalid("the query cannot be read"))?;
+        let pairs = query.0.into_iter();
+        Ok(Self(
+            pairs
+                .map(|(name, value)| (name.to_lowercase(), value))
+                .collect(),
+        ))
+    }
+}
+
+impl Parameters {
+    /// A text that is not empty.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+    }
+
+    /// A truth value in any case.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.text(name)
+            .is_some_and(|text| text.eq_ignore_ascii_case("true") || text == "1")
+    }
+
+    /// Something that is parsed; what does not parse is refused by name.
+    pub(crate) fn parse<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
+        self.text(name)
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    Refusal::invalid(format!("{name}: {text:?} cannot be read")).into()
+                })
+            })
+            .transpose()
+    }
+}
+
+/// A document in the body, whatever media type it claims.
+pub(crate) struct Document<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Document<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let body = body(request, app).await?;
+        serde_json::from_slice(without_mark(&body))
+            .map(Self)
+            .map_err(|error| {
+                Refusal::invalid(format!("the document cannot be read: {error}")).into()
+            })
+    }
+}
+
+/// A document that may be left out.
+pub(crate) struct OptionalDocument<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalDocument<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let body = body(request, app).await?;
+        if without_mark(&body).trim_ascii().is_empty() {
+            return Ok(Self(T::default()));
+        }
+        serde_json::from_slice(without_mark(&body))
+            .map(Self)
+            .map_err(|error| {
+                Refusal::invalid(format!("the document cannot be read: {error}")).into()
+            })
+    }
+}
+
+/// The body, bounded by the route's limit.
+pub(crate) async fn body(request: Request, app: &App) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, app).await.map_err(|_| {
+        Refusal::new(
+            Kind::TooLarge,
+            "the body is larger than the service takes, or it broke off",
+        )
+        .into()
+    })
+}
+
+/// Some clients begin a document with a byte order mark.
+fn without_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_folded_and_remembered() {
+        let request = Request::builder()
+            .uri("/Default//_apis/DistributedTask/Pools/?poolName=Linux")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let request = remember_original_path(request);
+        assert_eq!(
+            request.uri().to_string(),
+            "/default/_apis/distributedtask/pools?poolName=Linux"
+        );
+        let original = request.extensions().get::<OriginalPath>().unwrap();
+        assert_eq!(original.0, "/Default/_apis/DistributedTask/Pools");
+    }
+}

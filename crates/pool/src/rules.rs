@@ -1,0 +1,16 @@
+//! What the service decides: pure functions on entities that the store loaded, given the time.
+//!
+//! Nothing here reads a clock, makes an id, or knows how entities are kept or asked for.
+
+pub mod access;
+pub mod agent;
+pub mod discovery;
+pub mod entities;
+pub mod log;
+pub mod queue;
+pub mod queueing;
+pub mod refusal;
+pub mod request;
+pub mod session;
+pub mod timeline;
+pub mod token;

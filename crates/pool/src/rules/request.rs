@@ -1,0 +1,209 @@
+//! The life of a job request: queued, reserved, running, ended.
+
+use super::entities::{Agent, Request};
+use super::refusal::{Kind, Refusal};
+use dayfly_wire::agent::AgentReference;
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::message::JobCancellation;
+use dayfly_wire::request::{JobRequest, OwnerReference};
+use jiff::{SignedDuration, Timestamp};
+
+/// How long an agent holds a request without renewing its lock.
+pub const LOCK: SignedDuration = SignedDuration::from_mins(10);
+/// The shortest time that agents take for a cancelled job.
+const LEAST_CANCEL: SignedDuration = SignedDuration::from_mins(1);
+/// What an agent has beyond the cancellation's time to report the end.
+const REPORT: SignedDuration = SignedDuration::from_secs(30);
+/// Longest status message that is kept, in characters.
+const MAX_STATUS: usize = 2000;
+
+/// The reason of a cancellation that gave none.
+const CANCELLED: &str = "The job was cancelled.";
+
+/// What the passing of time asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The lock was not renewed: the agent is lost.
+    Lapsed,
+    /// The job ran longer than it may: ask for its end.
+    Overran,
+    /// The end was asked for, and did not come in time.
+    Overdue,
+}
+
+/// What a cancellation came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It has not begun: end it, for this reason.
+    EndNow(String),
+    /// Tell the agent.
+    Ask(JobCancellation),
+    /// It ended, or the agent was told before.
+    AskedBefore,
+}
+
+/// Reserves the agent.
+pub fn assign(request: &mut Request, agent: &mut Agent, now: Timestamp) {
+    request.assigned_at = Some(now);
+    request.locked_until = Some(now + LOCK);
+    request.agent = Some(agent.id);
+    request.agent_name = Some(agent.name.clone());
+    agent.jobs_taken += 1;
+}
+
+/// Back to the queue, at its old place: its agent left without having taken the message.
+pub fn withdraw(request: &mut Request) {
+    request.assigned_at = None;
+    request.locked_until = None;
+    request.agent = None;
+    request.agent_name = None;
+}
+
+/// Whether a request whose agent's session ended goes back to the queue.
+pub fn is_withdrawable(request: &Request) -> bool {
+    !request.is_finished()
+        && request.assigned_at.is_some()
+        && request.acknowledged_at.is_none()
+        && request.received_at.is_none()
+}
+
+/// The agent took the message.
+pub fn acknowledge(request: &mut Request, now: Timestamp) {
+    request.acknowledged_at.get_or_insert(now);
+}
+
+/// The agent holds on; the first time says that it received the job.
+pub fn renew(request: &mut Request, now: Timestamp) -> Result<(), Refusal> {
+    if let Some(result) = request.result {
+        return Err(Refusal::new(
+            Kind::JobNotFound,
+            format!("request {} has ended ({result})", request.id),
+        ));
+    }
+    request.received_at.get_or_insert(now);
+    request.locked_until = Some(now + LOCK);
+    Ok(())
+}
+
+/// Ends the request; false when it had ended before, which changes nothing.
+pub fn finish(
+    request: &mut Request,
+    result: TaskResult,
+    message: Option<String>,
+    now: Timestamp,
+) -> bool {
+    if request.is_finished() {
+        return false;
+    }
+    request.finished_at = Some(now);
+    request.result = Some(result);
+    request.locked_until = None;
+    if let Some(message) = message {
+        request.status_message = Some(message.chars().take(MAX_STATUS).collect());
+    }
+    true
+}
+
+/// Whether the agent may be at work on the request, and must be told when somebody else ends it.
+pub fn is_with_agent(request: &Request) -> bool {
+    request.acknowledged_at.is_some() || request.received_at.is_some()
+}
+
+/// Asks for the end of the request.
+pub fn cancel(request: &mut Request, reason: Option<String>, now: Timestamp) -> Cancelled {
+    if request.is_finished() || request.cancelled_at.is_some() {
+        return Cancelled::AskedBefore;
+    }
+    let reason = reason.unwrap_or_else(|| CANCELLED.to_owned());
+    if !is_with_agent(request) {
+        return Cancelled::EndNow(reason);
+    }
+    request.cancelled_at = Some(now);
+    request.status_message = Some(reason.chars().take(MAX_STATUS).collect());
+    Cancelled::Ask(cancellation(request))
+}
+
+/// The message that asks the agent for the end.
+pub fn cancellation(request: &Request) -> JobCancellation {
+    let minutes = request.cancel_timeout_minutes;
+    JobCancellation {
+        job_id: request.job,
+        timeout: format!("{:02}:{:02}:00", minutes / 60, minutes % 60),
+    }
+}
+
+/// The reason that a job which ran too long is cancelled with.
+pub fn overran_reason(request: &Request) -> String {
+    format!(
+        "The job running on agent {} ran longer than the maximum time of {} minutes.",
+        request.agent_name.as_deref().unwrap_or("unknown"),
+        request.timeout_minutes
+    )
+}
+
+/// The reason that a lapsed request ends with.
+pub fn lapsed_reason(request: &Request) -> String {
+    format!(
+        "We stopped hearing from agent {}. Verify the agent machine is running and has a healthy network connection.",
+        request.agent_name.as_deref().unwrap_or("unknown")
+    )
+}
+
+/// What is due at `now`.
+pub fn due(request: &Request, now: Timestamp) -> Option<Due> {
+    let allowed = |minutes: i64| SignedDuration::from_mins(minutes);
+    if request.is_finished() {
+        return None;
+    }
+    if request.locked_until.is_some_and(|until| until <= now) {
+        return Some(Due::Lapsed);
+    }
+    if let Some(asked) = request.cancelled_at {
+        let time = allowed(request.cancel_timeout_minutes).max(LEAST_CANCEL) + REPORT;
+        return (asked + time <= now).then_some(Due::Overdue);
+    }
+    let received = request.received_at?;
+    let overran = request.timeout_minutes > 0 && received + allowed(request.timeout_minutes) <= now;
+    overran.then_some(Due::Overran)
+}
+
+/// The request as a document; unset members are absent.
+pub fn document(request: &Request, reserved: Option<AgentReference>) -> JobRequest {
+    let reserved = reserved.or_else(|| {
+        request.agent.map(|id| AgentReference {
+            id,
+            name: request.agent_name.clone().unwrap_or_default(),
+            ..AgentReference::default()
+        })
+    });
+    JobRequest {
+        request_id: request.id,
+        queue_time: Some(request.queued_at),
+        assign_time: request.assigned_at,
+        receive_time: request.received_at,
+        finish_time: request.finished_at,
+        result: request.result,
+        locked_until: request.locked_until,
+        scope_id: Some(request.plan.project),
+        plan_type: Some("Build".to_owned()),
+        plan_id: Some(request.plan.id),
+        job_id: Some(request.job),
+        job_name: Some(request.name.clone()),
+        demands: request.demands.clone(),
+        reserved_agent: reserved,
+        matched_agents: request.matched.clone(),
+        definition: Some(OwnerReference {
+            id: request.plan.definition.0,
+            name: request.plan.definition_name.clone(),
+        }),
+        owner: Some(OwnerReference {
+            id: request.plan.build.0,
+            name: request.plan.build_number.clone(),
+        }),
+        data: [("ParallelismTag", "Private"), ("IsScheduledKey", "False")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        pool_id: request.pool,
+        status_message: request.status_message.clone(),
+    }
+}

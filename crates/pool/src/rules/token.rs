@@ -1,0 +1,120 @@
+//! The token service: what an assertion gets, and what tokens say.
+
+use super::access::{JobClaims, ListenClaims};
+use super::entities::{Agent, Request};
+use dayfly_keys::assertion::{AssertionError, CLOCK_TOLERANCE_SECONDS};
+use dayfly_wire::date;
+use dayfly_wire::ids::AgentId;
+use dayfly_wire::token::TokenRefusal;
+use jiff::{SignedDuration, Timestamp};
+
+/// How long a listen token lives; agents ask again.
+pub const LISTEN_LIFE: SignedDuration = SignedDuration::from_mins(50);
+/// How long the same assertion gets the same answer, for a client whose answer was lost.
+const REPEAT: SignedDuration = SignedDuration::from_secs(30);
+/// What a job token lives beyond the job's own times.
+const JOB_SLACK: SignedDuration = SignedDuration::from_mins(5);
+/// The life of a job token where the job has no limit.
+const JOB_UNLIMITED: SignedDuration = SignedDuration::from_hours(48);
+
+/// Whether an assertion was seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// Not seen: a token as of now.
+    First,
+    /// Seen a moment ago: the token of then.
+    Again(Timestamp),
+    /// Seen longer ago.
+    Refused,
+}
+
+/// Judges an assertion by when its `jti` was answered first.
+pub fn replay(answered_at: Option<Timestamp>, now: Timestamp) -> Replay {
+    match answered_at {
+        None => Replay::First,
+        Some(then) if now.duration_since(then) <= REPEAT => Replay::Again(then),
+        Some(_) => Replay::Refused,
+    }
+}
+
+/// Until when an assertion's `jti` must be remembered.
+pub fn remember_until(expires: Timestamp) -> Timestamp {
+    expires + SignedDuration::from_secs(CLOCK_TOLERANCE_SECONDS + 1)
+}
+
+/// The claims of a listen token given at `issued_at`.
+pub fn listen_claims(agent: &Agent, issued_at: Timestamp) -> ListenClaims {
+    ListenClaims {
+        sub: agent.client_id,
+        agent: agent.id,
+        pool: agent.pool,
+        key: agent.key_version,
+        iat: issued_at.as_second(),
+        exp: (issued_at + LISTEN_LIFE).as_second(),
+    }
+}
+
+/// The claims of the job token that is delivered to `agent`.
+pub fn job_claims(request: &Request, agent: AgentId, now: Timestamp) -> JobClaims {
+    let life = if request.timeout_minutes > 0 {
+        SignedDuration::from_mins(request.timeout_minutes)
+            + SignedDuration::from_mins(request.cancel_timeout_minutes)
+            + super::request::LOCK
+            + JOB_SLACK
+    } else {
+        JOB_UNLIMITED
+    };
+    JobClaims {
+        plan: request.plan.id,
+        job: request.job,
+        request: request.id,
+        project: request.plan.project,
+        agent,
+        iat: now.as_second(),
+        exp: (now + life).as_second(),
+    }
+}
+
+/// What a client that nobody knows, or whose key is another by now, is told.
+pub fn unknown_client() -> TokenRefusal {
+    refusal("invalid_client", "The client is not valid.")
+}
+
+/// What a repeated assertion is told.
+pub fn repeated() -> TokenRefusal {
+    refusal(
+        "invalid_client",
+        "The assertion was used before; sign another.",
+    )
+}
+
+/// What a request that is no client-credentials grant is told.
+pub fn not_a_grant(what: &str) -> TokenRefusal {
+    refusal("invalid_request", what)
+}
+
+/// What a bad assertion is told; a clock problem names the server's time, so that the client can correct itself.
+pub fn bad_assertion(error: &AssertionError, now: Timestamp) -> TokenRefusal {
+    let text = match error {
+        AssertionError::Expired { at } => format!(
+            "The bearer token expired on {}. Current server time is {}.",
+            date::format(*at),
+            date::format(now)
+        ),
+        AssertionError::NotYetValid { from } => format!(
+            "The bearer token is not valid until {}. Current server time is {}.",
+            date::format(*from),
+            date::format(now)
+        ),
+        AssertionError::Signature => return unknown_client(),
+        other => other.to_string(),
+    };
+    refusal("invalid_client", &text)
+}
+
+fn refusal(error: &str, text: &str) -> TokenRefusal {
+    TokenRefusal {
+        error: error.to_owned(),
+        error_description: text.to_owned(),
+    }
+}

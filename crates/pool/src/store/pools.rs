@@ -1,0 +1,70 @@
+//! Pools.
+
+use super::StoreError;
+use super::dialect::{Conn, Row, column, date, millis, name_key};
+use crate::rules::entities::Pool;
+use dayfly_wire::ids::PoolId;
+
+/// A pool with the number of its agents.
+fn sized(row: &Row) -> Result<(Pool, i64), StoreError> {
+    Ok((pool(row)?, column(row, "size")?))
+}
+
+fn pool(row: &Row) -> Result<Pool, StoreError> {
+    Ok(Pool {
+        id: PoolId(column(row, "id")?),
+        name: column(row, "name")?,
+        created_at: date(row, "created_at")?,
+    })
+}
+
+/// Keeps a new pool.
+pub async fn insert(conn: &mut Conn, pool: &Pool) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO pools (id, name, name_key, created_at) VALUES ($1, $2, $3, $4)")
+        .bind(pool.id.0)
+        .bind(&pool.name)
+        .bind(name_key(&pool.name))
+        .bind(millis(pool.created_at))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The pool with this id.
+pub async fn by_id(conn: &mut Conn, id: PoolId) -> Result<Option<Pool>, StoreError> {
+    let row = sqlx::query("SELECT * FROM pools WHERE id = $1")
+        .bind(id.0)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(pool).transpose()
+}
+
+/// The pool with this name, whatever its case.
+pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Pool>, StoreError> {
+    let row = sqlx::query("SELECT * FROM pools WHERE name_key = $1")
+        .bind(name_key(name))
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(pool).transpose()
+}
+
+/// All pools, each with the number of its agents.
+pub async fn all(conn: &mut Conn) -> Result<Vec<(Pool, i64)>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT pools.*, (SELECT COUNT(*) FROM agents WHERE pool_id = pools.id) AS size \
+         FROM pools ORDER BY id",
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(sized).collect()
+}
+
+/// The number of a pool's agents.
+pub async fn size(conn: &mut Conn, id: PoolId) -> Result<i64, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT COUNT(*) FROM agents WHERE pool_id = $1")
+            .bind(id.0)
+            .fetch_one(conn)
+            .await?,
+    )
+}

@@ -1,0 +1,252 @@
+//! Job requests. Finding the unfinished ones costs what they are, not what there ever was.
+
+use super::StoreError;
+use super::dialect::{
+    Conn, Row, column, date, document, json, millis, optional_date, optional_millis, parsed,
+};
+use super::plans::{plan, plan_columns, plan_joins};
+use crate::rules::entities::Request;
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::{AgentId, JobId, PoolId, RequestId};
+use jiff::Timestamp;
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT requests.id, requests.pool_id, requests.job_id, requests.name, requests.demands, \
+             requests.matched, requests.timeout_minutes, requests.cancel_timeout_minutes, \
+             requests.queued_at, requests.assigned_at, requests.acknowledged_at, requests.received_at, \
+             requests.locked_until, requests.cancelled_at, requests.finished_at, requests.result, \
+             requests.status_message, requests.agent_id, requests.agent_name, ",
+            plan_columns!(),
+            " FROM requests JOIN plans ON plans.id = requests.plan_id ",
+            plan_joins!(),
+            " ",
+            $tail
+        )
+    };
+}
+
+fn request(row: &Row) -> Result<Request, StoreError> {
+    Ok(Request {
+        id: RequestId(column(row, "id")?),
+        pool: PoolId(column(row, "pool_id")?),
+        plan: plan(row)?,
+        job: parsed(row, "job_id")?,
+        name: column(row, "name")?,
+        demands: document(row, "demands")?,
+        matched: document(row, "matched")?,
+        timeout_minutes: column(row, "timeout_minutes")?,
+        cancel_timeout_minutes: column(row, "cancel_timeout_minutes")?,
+        queued_at: date(row, "queued_at")?,
+        assigned_at: optional_date(row, "assigned_at")?,
+        acknowledged_at: optional_date(row, "acknowledged_at")?,
+        received_at: optional_date(row, "received_at")?,
+        locked_until: optional_date(row, "locked_until")?,
+        cancelled_at: optional_date(row, "cancelled_at")?,
+        finished_at: optional_date(row, "finished_at")?,
+        result: column::<Option<String>>(row, "result")?.map(|text| TaskResult::from_text(&text)),
+        status_message: column(row, "status_message")?,
+        agent: column::<Option<i64>>(row, "agent_id")?.map(AgentId),
+        agent_name: column(row, "agent_name")?,
+    })
+}
+
+fn requests(rows: &[Row]) -> Result<Vec<Request>, StoreError> {
+    rows.iter().map(request).collect()
+}
+
+/// Keeps a new request with its sealed message.
+pub async fn insert(
+    conn: &mut Conn,
+    request: &Request,
+    sealed_message: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO requests (id, pool_id, plan_id, job_id, name, demands, matched, sealed_message, \
+         timeout_minutes, cancel_timeout_minutes, queued_at, finished_at, result, status_message) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+    )
+    .bind(request.id.0)
+    .bind(request.pool.0)
+    .bind(request.plan.id.to_string())
+    .bind(request.job.to_string())
+    .bind(&request.name)
+    .bind(json("demands", &request.demands)?)
+    .bind(json("matched agents", &request.matched)?)
+    .bind(sealed_message)
+    .bind(request.timeout_minutes)
+    .bind(request.cancel_timeout_minutes)
+    .bind(millis(request.queued_at))
+    .bind(optional_millis(request.finished_at))
+    .bind(request.result.map(TaskResult::as_str))
+    .bind(&request.status_message)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes a changed request back. An ended job's sealed message, and with it its secrets, is dropped.
+pub async fn update(conn: &mut Conn, request: &Request) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE requests SET assigned_at = $2, acknowledged_at = $3, received_at = $4, \
+         locked_until = $5, cancelled_at = $6, finished_at = $7, result = $8, status_message = $9, \
+         agent_id = $10, agent_name = $11, \
+         sealed_message = CASE WHEN $12 = 1 THEN '' ELSE sealed_message END WHERE id = $1",
+    )
+    .bind(request.id.0)
+    .bind(optional_millis(request.assigned_at))
+    .bind(optional_millis(request.acknowledged_at))
+    .bind(optional_millis(request.received_at))
+    .bind(optional_millis(request.locked_until))
+    .bind(optional_millis(request.cancelled_at))
+    .bind(optional_millis(request.finished_at))
+    .bind(request.result.map(TaskResult::as_str))
+    .bind(&request.status_message)
+    .bind(request.agent.map(|agent| agent.0))
+    .bind(&request.agent_name)
+    .bind(i64::from(request.is_finished()))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The request with this id.
+pub async fn by_id(conn: &mut Conn, id: RequestId) -> Result<Option<Request>, StoreError> {
+    let row = sqlx::query(select!("WHERE requests.id = $1"))
+        .bind(id.0)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(request).transpose()
+}
+
+/// The request of this job.
+pub async fn by_job(conn: &mut Conn, job: JobId) -> Result<Option<Request>, StoreError> {
+    let row = sqlx::query(select!("WHERE requests.job_id = $1"))
+        .bind(job.to_string())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(request).transpose()
+}
+
+/// The request's message, sealed; empty once it ended.
+pub async fn sealed_message(conn: &mut Conn, id: RequestId) -> Result<String, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT sealed_message FROM requests WHERE id = $1")
+            .bind(id.0)
+            .fetch_one(conn)
+            .await?,
+    )
+}
+
+/// The unfinished request that an agent holds.
+pub async fn held_by(conn: &mut Conn, agent: AgentId) -> Result<Option<Request>, StoreError> {
+    let row = sqlx::query(select!(
+        "WHERE requests.agent_id = $1 AND requests.finished_at IS NULL ORDER BY requests.id LIMIT 1"
+    ))
+    .bind(agent.0)
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(request).transpose()
+}
+
+/// The unfinished requests of a pool that agents hold.
+pub async fn held(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.pool_id = $1 AND requests.finished_at IS NULL AND requests.agent_id IS NOT NULL"
+    ))
+    .bind(pool.0)
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// The requests of a pool that wait for an agent, in their order.
+pub async fn waiting(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.pool_id = $1 AND requests.finished_at IS NULL \
+         AND requests.assigned_at IS NULL ORDER BY requests.id"
+    ))
+    .bind(pool.0)
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// A pool's unfinished requests, in their order.
+pub async fn unfinished(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.pool_id = $1 AND requests.finished_at IS NULL ORDER BY requests.id"
+    ))
+    .bind(pool.0)
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// A pool's finished requests, the last to end first.
+pub async fn finished(
+    conn: &mut Conn,
+    pool: PoolId,
+    most: i64,
+) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.pool_id = $1 AND requests.finished_at IS NOT NULL \
+         ORDER BY requests.finished_at DESC LIMIT $2"
+    ))
+    .bind(pool.0)
+    .bind(most)
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// An agent's requests, newest first.
+pub async fn of_agent(
+    conn: &mut Conn,
+    agent: AgentId,
+    most: i64,
+) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.agent_id = $1 ORDER BY requests.id DESC LIMIT $2"
+    ))
+    .bind(agent.0)
+    .bind(most)
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// Unfinished requests that agents hold, of all pools: those whose times may have passed.
+pub async fn timed(conn: &mut Conn) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.finished_at IS NULL AND requests.locked_until IS NOT NULL"
+    ))
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// Whether a lock has passed that nobody has looked at since.
+pub async fn any_lapsed(conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM requests WHERE finished_at IS NULL AND locked_until IS NOT NULL \
+         AND locked_until <= $1 LIMIT 1",
+    )
+    .bind(millis(now))
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
+/// The numbers of waiting and of running requests.
+pub async fn count_unfinished(conn: &mut Conn) -> Result<(i64, i64), StoreError> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS total, COUNT(assigned_at) AS assigned FROM requests \
+         WHERE finished_at IS NULL",
+    )
+    .fetch_one(conn)
+    .await?;
+    let (total, assigned): (i64, i64) = (column(&row, "total")?, column(&row, "assigned")?);
+    Ok((total - assigned, assigned))
+}

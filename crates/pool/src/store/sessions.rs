@@ -1,0 +1,93 @@
+//! Sessions.
+
+use super::StoreError;
+use super::dialect::{Conn, Row, column, date, millis, parsed, truth};
+use crate::rules::entities::Session;
+use crate::rules::session::LIFE;
+use dayfly_wire::ids::{AgentId, SessionId};
+use jiff::Timestamp;
+
+fn session(row: &Row) -> Result<Session, StoreError> {
+    Ok(Session {
+        id: parsed(row, "id")?,
+        agent: AgentId(column(row, "agent_id")?),
+        owner_name: column(row, "owner_name")?,
+        sealed_key: column(row, "sealed_key")?,
+        leaving: truth(row, "leaving")?,
+        created_at: date(row, "created_at")?,
+        last_seen_at: date(row, "last_seen_at")?,
+    })
+}
+
+/// Keeps a new session.
+pub async fn insert(conn: &mut Conn, session: &Session) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO sessions (id, agent_id, owner_name, sealed_key, leaving, created_at, last_seen_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(session.id.to_string())
+    .bind(session.agent.0)
+    .bind(&session.owner_name)
+    .bind(&session.sealed_key)
+    .bind(i64::from(session.leaving))
+    .bind(millis(session.created_at))
+    .bind(millis(session.last_seen_at))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The session with this id.
+pub async fn by_id(conn: &mut Conn, id: SessionId) -> Result<Option<Session>, StoreError> {
+    let row = sqlx::query("SELECT * FROM sessions WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(session).transpose()
+}
+
+/// The agent's session.
+pub async fn of_agent(conn: &mut Conn, agent: AgentId) -> Result<Option<Session>, StoreError> {
+    let row = sqlx::query("SELECT * FROM sessions WHERE agent_id = $1")
+        .bind(agent.0)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(session).transpose()
+}
+
+/// Sessions whose agent did not ask for too long.
+pub async fn expired(conn: &mut Conn, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM sessions WHERE last_seen_at <= $1")
+        .bind(millis(now - LIFE))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(session).collect()
+}
+
+/// The agent asked.
+pub async fn seen(conn: &mut Conn, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE sessions SET last_seen_at = $2 WHERE id = $1")
+        .bind(id.to_string())
+        .bind(millis(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The agent takes no further job.
+pub async fn leaving(conn: &mut Conn, agent: AgentId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE sessions SET leaving = 1 WHERE agent_id = $1")
+        .bind(agent.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Removes a session.
+pub async fn delete(conn: &mut Conn, id: SessionId) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM sessions WHERE id = $1")
+        .bind(id.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}

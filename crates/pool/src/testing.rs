@@ -1,0 +1,212 @@
+//! The service in a test's own process, on a port of its own and with a directory of its own.
+
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::ops::pats;
+use crate::rules::access::{Caller, Scopes};
+use crate::server;
+use crate::service::{POLL_HOLD, Service, Settings};
+use dayfly_wire::ids::{PoolId, RequestId};
+use dayfly_wire::queue::{QueueJob, QueuedJob};
+use dayfly_wire::request::JobRequest;
+use dayfly_wire::secret::SecretText;
+use jiff::{SignedDuration, Timestamp};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Every scope that there is.
+pub const ALL_SCOPES: &str = "agentpools_manage,build_execute,code_write";
+
+/// Why a test's service did not do what it was asked for.
+pub type TestError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a test's service is to be.
+pub struct PoolBuilder {
+    clock: Option<Arc<ManualClock>>,
+    poll_hold: Duration,
+    directory: Option<PathBuf>,
+}
+
+/// A running service. It ends, and its directory goes, when the handle is dropped.
+pub struct PoolHandle {
+    service: Arc<Service>,
+    serving: JoinHandle<std::io::Result<()>>,
+    clock: Option<Arc<ManualClock>>,
+    directory: PathBuf,
+    owns_directory: bool,
+}
+
+impl PoolBuilder {
+    /// With a clock that goes only when [`PoolHandle::advance`] says so.
+    #[must_use]
+    pub fn manual_clock(mut self, start: Timestamp) -> Self {
+        self.clock = Some(Arc::new(ManualClock::new(start)));
+        self
+    }
+
+    /// With a shorter long poll.
+    #[must_use]
+    pub fn poll_hold(mut self, hold: Duration) -> Self {
+        self.poll_hold = hold;
+        self
+    }
+
+    /// On a directory that was there before and stays.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Starts it on a free port of the loopback interface.
+    pub async fn start(self) -> Result<PoolHandle, TestError> {
+        let owns_directory = self.directory.is_none();
+        let directory = self.directory.unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("dayfly-pool-{}", Uuid::new_v4()))
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let settings = Settings {
+            data_dir: directory.clone(),
+            public_url: format!("http://{}/default", listener.local_addr()?),
+            poll_hold: self.poll_hold,
+        };
+        let clock: Arc<dyn Clock> = match &self.clock {
+            Some(clock) => Arc::<ManualClock>::clone(clock),
+            None => Arc::new(SystemClock),
+        };
+        let service = Service::open(settings, clock).await?;
+        let serving = tokio::spawn(server::serve(Arc::clone(&service), listener));
+        Ok(PoolHandle {
+            service,
+            serving,
+            clock: self.clock,
+            directory,
+            owns_directory,
+        })
+    }
+}
+
+impl PoolHandle {
+    /// A service with the system clock.
+    pub async fn start() -> Result<Self, TestError> {
+        Self::builder().start().await
+    }
+
+    /// A service as the test wants it.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder {
+            clock: None,
+            poll_hold: POLL_HOLD,
+            directory: None,
+        }
+    }
+
+    /// The base URL, with the collection, without a trailing slash.
+    pub fn url(&self) -> &str {
+        &self.service.settings.public_url
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The service itself.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// A new personal access token; `scopes` as in `agentpools_manage,build_execute`.
+    pub async fn pat(&self, scopes: &str) -> Result<SecretText, TestError> {
+        self.pat_named("test", scopes, None).await
+    }
+
+    /// A new personal access token with a name and a life.
+    pub async fn pat_named(
+        &self,
+        name: &str,
+        scopes: &str,
+        life: Option<SignedDuration>,
+    ) -> Result<SecretText, TestError> {
+        let scopes: Scopes = scopes.parse()?;
+        let now = self.service.now();
+        Ok(pats::create(&self.service.store, name, &scopes, life, now).await?)
+    }
+
+    /// Revokes tokens by name or id.
+    pub async fn revoke(&self, name_or_id: &str) -> Result<usize, TestError> {
+        let now = self.service.now();
+        Ok(pats::revoke(&self.service.store, name_or_id, now).await?)
+    }
+
+    /// Makes a pool.
+    pub async fn create_pool(&self, name: &str) -> Result<PoolId, TestError> {
+        Ok(self.service.create_pool(&administrator()?, name).await?.id)
+    }
+
+    /// Queues a job to project `demo`.
+    pub async fn queue(&self, job: QueueJob) -> Result<QueuedJob, TestError> {
+        let queued = self.service.queue_job(&administrator()?, "demo", job).await;
+        Ok(queued?)
+    }
+
+    /// Queues a job from its JSON form to project `demo`.
+    pub async fn queue_json(&self, job: serde_json::Value) -> Result<QueuedJob, TestError> {
+        self.queue(serde_json::from_value(job)?).await
+    }
+
+    /// Asks for the end of a job of project `demo`.
+    pub async fn cancel(&self, request: RequestId) -> Result<(), TestError> {
+        let caller = administrator()?;
+        let cancelled = self
+            .service
+            .cancel_job(&caller, "demo", request, None)
+            .await;
+        Ok(cancelled?)
+    }
+
+    /// A request as an administrator sees it.
+    pub async fn request(&self, pool: PoolId, request: RequestId) -> Result<JobRequest, TestError> {
+        let found = self.service.request(&administrator()?, pool, request).await;
+        Ok(found?)
+    }
+
+    /// Moves the manual clock on and does what is due then.
+    pub async fn advance(&self, by: SignedDuration) -> Result<(), TestError> {
+        let clock = self
+            .clock
+            .as_ref()
+            .ok_or("this service has the system clock")?;
+        clock.advance(by);
+        self.service.sweep().await?;
+        Ok(())
+    }
+
+    /// Ends the service and waits for it; its directory stays until the handle is dropped.
+    pub async fn stop(&mut self) -> Result<(), TestError> {
+        self.service.shutdown.cancel();
+        (&mut self.serving).await??;
+        Ok(())
+    }
+}
+
+impl Drop for PoolHandle {
+    fn drop(&mut self) {
+        self.service.shutdown.cancel();
+        self.serving.abort();
+        if self.owns_directory {
+            // The operating system's own temporary directory is cleaned by others too.
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+fn administrator() -> Result<Caller, TestError> {
+    Ok(Caller::Administrator {
+        name: "test".to_owned(),
+        scopes: ALL_SCOPES.parse()?,
+    })
+}

@@ -1,0 +1,333 @@
+//! The command line.
+
+use crate::{administer, connect::Connection, document, pat, queue, serve, show, watch};
+use clap::{Parser, Subcommand};
+use dayfly_wire::ids::{AgentId, RequestId};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A pool service: queues jobs, gives them to agents, and keeps what they report.
+///
+/// `serve` runs the service; `pat` works on its data directory, beside the running service. Every other command
+/// talks to a service over HTTP, with DAYFLY_POOL_URL and DAYFLY_POOL_TOKEN.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLE)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "Example, all on one machine:
+  dayfly-pool serve --data-dir data --listen 127.0.0.1:8080 --public-url http://127.0.0.1:8080/default &
+  export DAYFLY_POOL_URL=http://127.0.0.1:8080/default
+  export DAYFLY_POOL_TOKEN=$(dayfly-pool pat create --data-dir data --name me \\
+      --scopes agentpools_manage,build_execute,code_write)
+  dayfly-pool pools create linux
+  dayfly-pool queue --pool linux --script 'echo hello' --watch";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service until SIGTERM or SIGINT.
+    Serve(ServeArgs),
+    /// Personal access tokens, made on the service's data directory.
+    #[command(subcommand)]
+    Pat(PatCommand),
+    /// Pools.
+    #[command(subcommand)]
+    Pools(PoolsCommand),
+    /// Git repositories.
+    #[command(subcommand)]
+    Repos(ReposCommand),
+    /// Agents of a pool.
+    #[command(subcommand)]
+    Agents(AgentsCommand),
+    /// Queued, running and ended jobs.
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Queue a job.
+    Queue(Box<QueueArgs>),
+    /// Follow a job's console and end with its result: exit code 0 when it succeeded, 1 otherwise.
+    Watch(WatchArgs),
+}
+
+/// Where the service keeps its data, and where it is found.
+#[derive(clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Directory of the database, the keys and the repositories; made when it is not there.
+    #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Address to listen on.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+    /// URL that clients use, ending in the collection: agents get it with their jobs.
+    #[arg(long, value_name = "http://HOST:8080/default")]
+    pub(crate) public_url: String,
+}
+
+#[derive(Subcommand)]
+enum PatCommand {
+    /// Make a token and print it; it is shown this once.
+    Create {
+        /// The service's data directory.
+        #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
+        data_dir: PathBuf,
+        /// To recognise the token by.
+        #[arg(long)]
+        name: String,
+        /// What it reaches: agentpools, agentpools_manage, build, build_execute, code, code_write.
+        #[arg(long)]
+        scopes: String,
+        /// How long it counts, for example 90d; for ever when absent.
+        #[arg(long)]
+        expires_in: Option<String>,
+    },
+    /// List the tokens, without what they are.
+    List {
+        /// The service's data directory.
+        #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
+        data_dir: PathBuf,
+    },
+    /// Revoke every token of a name, or the one of an id.
+    Revoke {
+        /// The service's data directory.
+        #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
+        data_dir: PathBuf,
+        /// The token's name or id.
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum PoolsCommand {
+    /// Make a pool.
+    Create {
+        /// The pool's name.
+        name: String,
+    },
+    /// List the pools.
+    List,
+}
+
+#[derive(Subcommand)]
+enum ReposCommand {
+    /// Make an empty repository and print the URL to push to.
+    Create {
+        /// The repository's name.
+        name: String,
+        /// The project.
+        #[arg(long, default_value = DEFAULT_PROJECT)]
+        project: String,
+        /// The branch of a checkout that names none.
+        #[arg(long, default_value = "main")]
+        default_branch: String,
+    },
+    /// List the repositories.
+    List {
+        /// The project.
+        #[arg(long, default_value = DEFAULT_PROJECT)]
+        project: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum AgentsCommand {
+    /// List a pool's agents.
+    List {
+        /// The pool.
+        #[arg(long)]
+        pool: String,
+    },
+    /// Remove an agent, by name or id. One that runs a job stays.
+    Remove {
+        /// The pool.
+        #[arg(long)]
+        pool: String,
+        /// The agent's name or id.
+        agent: String,
+    },
+    /// Let an agent take jobs, or not.
+    Enable {
+        /// The pool.
+        #[arg(long)]
+        pool: String,
+        /// The agent's id.
+        agent: AgentId,
+        /// Take it out of use instead.
+        #[arg(long)]
+        off: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum JobsCommand {
+    /// List a pool's unfinished jobs, and those that ended last.
+    List {
+        /// The pool.
+        #[arg(long)]
+        pool: String,
+        /// How many ended ones.
+        #[arg(long, default_value_t = 20)]
+        finished: u32,
+    },
+    /// Show a job with its steps.
+    Show(WatchArgs),
+    /// Print a job's stored logs.
+    Logs(WatchArgs),
+    /// Ask for the end of a job.
+    Cancel {
+        /// The job.
+        #[command(flatten)]
+        job: WatchArgs,
+        /// For those who look at the job later.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// Which job.
+#[derive(clap::Args)]
+pub(crate) struct WatchArgs {
+    /// The request's id, as `queue` printed it.
+    pub(crate) request: RequestId,
+    /// The project that it was queued in.
+    #[arg(long, default_value = DEFAULT_PROJECT)]
+    pub(crate) project: String,
+}
+
+/// What the job is; steps run in the order of the command line.
+#[derive(clap::Args)]
+pub(crate) struct QueueArgs {
+    /// The pool.
+    #[arg(long, required_unless_present = "file")]
+    pub(crate) pool: Option<String>,
+    /// The project.
+    #[arg(long, default_value = DEFAULT_PROJECT)]
+    pub(crate) project: String,
+    /// A step that checks a repository of the project out; the first one is the job's own.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(crate) checkout: Vec<String>,
+    /// A step that runs a script in the default shell.
+    #[arg(long)]
+    pub(crate) script: Vec<String>,
+    /// A step that runs a script in bash.
+    #[arg(long)]
+    pub(crate) bash: Vec<String>,
+    /// What the agent must offer: `name`, `name -equals value` or `name -gtVersion 1.2.3`.
+    #[arg(long)]
+    pub(crate) demand: Vec<String>,
+    /// A variable.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) variable: Vec<String>,
+    /// A secret variable, from an environment variable of this command.
+    #[arg(long, value_name = "NAME=ENVIRONMENT_VARIABLE")]
+    pub(crate) secret: Vec<String>,
+    /// A secret variable, from a file; one line end at its end is dropped.
+    #[arg(long, value_name = "NAME=PATH")]
+    pub(crate) secret_file: Vec<String>,
+    /// A branch, a tag, a ref or a commit of the first repository.
+    #[arg(long = "ref")]
+    pub(crate) reference: Option<String>,
+    /// The pipeline's name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Minutes that the job may run; 0 for no limit.
+    #[arg(long)]
+    pub(crate) timeout: Option<i64>,
+    /// The job as a document, YAML or JSON; the other options add to it.
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+    /// Follow the job to its end, as `watch` does.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+const DEFAULT_PROJECT: &str = "demo";
+
+/// Does what the command line says.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Serve(args) => serve::run(args).await?,
+        Command::Pat(command) => run_pat(command).await?,
+        Command::Pools(PoolsCommand::Create { name }) => {
+            administer::create_pool(&Connection::from_environment()?, &name).await?;
+        }
+        Command::Pools(PoolsCommand::List) => show::pools(&Connection::from_environment()?).await?,
+        Command::Repos(command) => run_repos(command).await?,
+        Command::Agents(command) => run_agents(command).await?,
+        Command::Jobs(command) => run_jobs(command).await?,
+        Command::Queue(args) => return run_queue(*args).await,
+        Command::Watch(job) => {
+            return watch::run(&Connection::from_environment()?, &job.project, job.request).await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_pat(command: PatCommand) -> anyhow::Result<()> {
+    match command {
+        PatCommand::Create {
+            data_dir,
+            name,
+            scopes,
+            expires_in,
+        } => pat::create(&data_dir, &name, &scopes, expires_in.as_deref()).await,
+        PatCommand::List { data_dir } => pat::list(&data_dir).await,
+        PatCommand::Revoke { data_dir, name } => pat::revoke(&data_dir, &name).await,
+    }
+}
+
+async fn run_repos(command: ReposCommand) -> anyhow::Result<()> {
+    let connection = Connection::from_environment()?;
+    match command {
+        ReposCommand::Create {
+            name,
+            project,
+            default_branch,
+        } => administer::create_repository(&connection, &project, name, default_branch).await,
+        ReposCommand::List { project } => show::repositories(&connection, &project).await,
+    }
+}
+
+async fn run_agents(command: AgentsCommand) -> anyhow::Result<()> {
+    let connection = Connection::from_environment()?;
+    match command {
+        AgentsCommand::List { pool } => show::agents(&connection, &pool).await,
+        AgentsCommand::Remove { pool, agent } => {
+            administer::remove_agent(&connection, &pool, &agent).await
+        }
+        AgentsCommand::Enable { pool, agent, off } => {
+            administer::enable_agent(&connection, &pool, agent, !off).await
+        }
+    }
+}
+
+async fn run_jobs(command: JobsCommand) -> anyhow::Result<()> {
+    let connection = Connection::from_environment()?;
+    match command {
+        JobsCommand::List { pool, finished } => show::jobs(&connection, &pool, finished).await,
+        JobsCommand::Show(job) => show::job(&connection, &job.project, job.request).await,
+        JobsCommand::Logs(job) => show::logs(&connection, &job.project, job.request).await,
+        JobsCommand::Cancel { job, reason } => {
+            administer::cancel_job(&connection, &job.project, job.request, reason).await
+        }
+    }
+}
+
+async fn run_queue(args: QueueArgs) -> anyhow::Result<ExitCode> {
+    let connection = Connection::from_environment()?;
+    let (project, watch) = (args.project.clone(), args.watch);
+    let job = document::from_args(args)?;
+    queue::run(&connection, &project, &job, watch).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

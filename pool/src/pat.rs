@@ -1,0 +1,82 @@
+//! Personal access tokens, on the data directory: whoever can write there may make them.
+
+use crate::output;
+use anyhow::Context;
+use dayfly_pool_service::clock::{Clock, SystemClock};
+use dayfly_pool_service::ops::pats;
+use dayfly_pool_service::rules::access::{Scopes, pat_counts};
+use dayfly_pool_service::store::Store;
+use jiff::SignedDuration;
+use std::path::Path;
+
+/// Makes a token and prints it, and nothing else, so that a script can take it.
+pub(crate) async fn create(
+    data_dir: &Path,
+    name: &str,
+    scopes: &str,
+    expires_in: Option<&str>,
+) -> anyhow::Result<()> {
+    let scopes: Scopes = scopes.parse()?;
+    let life = expires_in.map(parse_life).transpose()?;
+    let store = open(data_dir).await?;
+    let token = pats::create(&store, name, &scopes, life, SystemClock.now()).await?;
+    store.close().await;
+    output::line(token.expose())
+}
+
+/// Lists the tokens.
+pub(crate) async fn list(data_dir: &Path) -> anyhow::Result<()> {
+    let store = open(data_dir).await?;
+    let now = SystemClock.now();
+    let rows: Vec<Vec<String>> = pats::list(&store)
+        .await?
+        .into_iter()
+        .map(|pat| {
+            let state = match (pat.revoked_at, pat_counts(&pat, now)) {
+                (Some(_), _) => "revoked",
+                (None, false) => "expired",
+                (None, true) => "counts",
+            };
+            let expires = pat
+                .expires_at
+                .map_or_else(|| "never".to_owned(), |end| format!("{end:.0}"));
+            vec![
+                pat.id.to_string(),
+                pat.name,
+                state.to_owned(),
+                expires,
+                pat.scopes,
+            ]
+        })
+        .collect();
+    store.close().await;
+    output::table(&["ID", "NAME", "STATE", "EXPIRES", "SCOPES"], &rows)
+}
+
+/// Revokes tokens.
+pub(crate) async fn revoke(data_dir: &Path, name: &str) -> anyhow::Result<()> {
+    let store = open(data_dir).await?;
+    let revoked = pats::revoke(&store, name, SystemClock.now()).await?;
+    store.close().await;
+    anyhow::ensure!(
+        revoked > 0,
+        "no token that counts has the name or id {name:?}"
+    );
+    output::remark(&format!("revoked {revoked}"));
+    Ok(())
+}
+
+async fn open(data_dir: &Path) -> anyhow::Result<Store> {
+    anyhow::ensure!(
+        data_dir.is_dir(),
+        "{} is no directory; name the service's data directory",
+        data_dir.display()
+    );
+    Ok(Store::open(data_dir).await?)
+}
+
+fn parse_life(text: &str) -> anyhow::Result<SignedDuration> {
+    let life = humantime::parse_duration(text)
+        .with_context(|| format!("{text:?} is no duration; write for example 90d or 12h"))?;
+    Ok(SignedDuration::try_from(life)?)
+}

@@ -1,0 +1,65 @@
+//! Runs the service.
+
+use crate::args::ServeArgs;
+use anyhow::Context;
+use dayfly_pool_service::clock::SystemClock;
+use dayfly_pool_service::server;
+use dayfly_pool_service::service::{POLL_HOLD, Service, Settings};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Serves until a signal says to end.
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    start_logging();
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}", args.listen))?;
+    let settings = Settings {
+        data_dir: args.data_dir,
+        public_url: args.public_url,
+        poll_hold: POLL_HOLD,
+    };
+    let service = Service::open(settings, Arc::new(SystemClock)).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %args.listen,
+        url = %service.settings.public_url,
+        "the pool service serves"
+    );
+    end_on_signal(service.shutdown.clone())?;
+    server::serve(service, listener)
+        .await
+        .context("failed to serve")?;
+    tracing::info!("the pool service has ended");
+    Ok(())
+}
+
+fn end_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to watch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to watch SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ending: no new calls are taken");
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("DAYFLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = std::env::var("DAYFLY_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        subscriber.json().init();
+    } else {
+        subscriber.init();
+    }
+}

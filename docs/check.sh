@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What the documents name must exist: links, paths, and tests (names in backticks with three underscores or more).
+# What the documents name must exist: links, paths, metrics, and tests (names in backticks with three underscores or
+# more).
 # shellcheck disable=SC2016 # backticks are what is looked for
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +12,7 @@ fail() {
 }
 
 mapfile -t pages < <(git ls-files --cached --others --exclude-standard '*.md')
+metrics=(operator/src/metrics.rs crates/pool/src/metrics.rs)
 functions=$(mktemp)
 trap 'rm -f "$functions"' EXIT
 git ls-files --cached --others --exclude-standard '*.rs' | xargs -r grep -hoE 'fn [a-z0-9_]+' | sort -u >"$functions"
@@ -25,7 +27,12 @@ for page in "${pages[@]}"; do
   done < <(grep -oE '`[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(/|/[A-Za-z0-9_-]+\.(rs|yaml|json|sh|md|toml))`' "$page" | tr -d '`' || true)
   while read -r name; do
     grep -qx "fn $name" "$functions" || fail "$page: no test $name"
-  done < <(grep -oE '`[a-z0-9]+(_[a-z0-9]+){3,}`' "$page" | tr -d '`' | sort -u || true)
+  done < <(grep -oE '`[a-z0-9]+(_[a-z0-9]+){3,}`' "$page" | tr -d '`' | grep -v '^dayfly_' | sort -u || true)
+  while read -r name; do
+    stem=${name#dayfly_}
+    stem=${stem#pool_}
+    grep -qE "\"(pool_)?${stem%_total}(_total)?\"" "${metrics[@]}" || fail "$page: no metric $name"
+  done < <(grep -oE '`dayfly(_[a-z0-9]+)+`' "$page" | tr -d '`' | sort -u || true)
 done
 
 [ $failed = 0 ] && echo "docs: ok"

@@ -1,0 +1,137 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Runs one Azure Pipelines job and leaves.
+///
+/// In a Dayfly pod the container `agent` runs `listen` and the container `job` runs `step-host`; the operator
+/// sets everything that they need. Exit code 0 says that the job was run and reported, whatever its result;
+/// the codes of infrastructure failures are in the reference documentation.
+#[derive(Parser)]
+#[command(name = "dayfly-agent", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The parts of the agent.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Wait for one job, have it run, report it, leave.
+    ///
+    /// The identity comes from the operator (DAYFLY_OPERATOR_URL), or, to run without one, from a file.
+    Listen(ListenArgs),
+    /// Run steps on behalf of the agent, as process 1 of the job container.
+    StepHost(StepHostArgs),
+    /// Copy this binary into a directory, for job images that do not hold it.
+    Install(InstallArgs),
+    /// Run the job that arrives on an inherited descriptor. Started by `listen`.
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+    /// Answer git's question for a credential from an inherited descriptor. Started by git.
+    #[command(hide = true)]
+    GitCredential(GitCredentialArgs),
+}
+
+/// `listen`.
+#[derive(Args)]
+pub struct ListenArgs {
+    /// The identity's name, which is the pod's name.
+    #[arg(long, env = "DAYFLY_IDENTITY", default_value = "")]
+    pub identity: String,
+    /// The operator's identity API, for example https://dayfly-operator.dayfly-system.svc:8443.
+    #[arg(
+        long,
+        env = "DAYFLY_OPERATOR_URL",
+        required_unless_present = "identity_file"
+    )]
+    pub operator_url: Option<String>,
+    /// The certificate (PEM text) that the operator's must end in; no other is trusted.
+    #[arg(long, env = "DAYFLY_OPERATOR_CA", hide_env_values = true)]
+    pub operator_ca: Option<String>,
+    /// The pod's projected token, by which the operator knows this pod.
+    #[arg(
+        long,
+        env = "DAYFLY_TOKEN_FILE",
+        default_value = "/var/run/secrets/dayfly/token"
+    )]
+    pub token_file: PathBuf,
+    /// For development: a file (or /dev/fd/N) that holds the identity as the operator would answer it, in JSON.
+    /// No operator is asked or told anything.
+    #[arg(long, conflicts_with = "operator_url")]
+    pub identity_file: Option<PathBuf>,
+    /// Where the step host connects.
+    #[arg(
+        long,
+        env = "DAYFLY_SOCKET",
+        default_value = "/run/dayfly/step-host.sock"
+    )]
+    pub socket: PathBuf,
+    /// The whole work volume. Its directory `work` is what the job sees.
+    #[arg(long, env = "DAYFLY_WORK", default_value = "/dayfly/work")]
+    pub work: PathBuf,
+    /// Where log pages wait to be sent.
+    #[arg(long, env = "DAYFLY_PAGES", default_value = "/dayfly/pages")]
+    pub pages: PathBuf,
+}
+
+/// `step-host`.
+#[derive(Args)]
+pub struct StepHostArgs {
+    /// Where the agent listens.
+    #[arg(
+        long,
+        env = "DAYFLY_SOCKET",
+        default_value = "/run/dayfly/step-host.sock"
+    )]
+    pub socket: PathBuf,
+    /// The work directory.
+    #[arg(long, default_value = "/work")]
+    pub work: PathBuf,
+    /// Where script bodies go; memory, in a pod.
+    #[arg(long, env = "DAYFLY_SCRIPTS", default_value = "/dayfly/scripts")]
+    pub scripts: PathBuf,
+    /// For development: serve without being process 1, and kill only what descends from this process.
+    #[arg(long, hide = true)]
+    pub not_process_one: bool,
+}
+
+/// `install`.
+#[derive(Args)]
+pub struct InstallArgs {
+    /// Where to.
+    pub directory: PathBuf,
+}
+
+/// `worker`.
+#[derive(Args)]
+pub struct WorkerArgs {
+    /// The descriptor that leads to the listener.
+    #[arg(long)]
+    pub control: i32,
+    /// The descriptor that leads to the step host.
+    #[arg(long)]
+    pub step_host: i32,
+}
+
+/// `git-credential`.
+#[derive(Args)]
+pub struct GitCredentialArgs {
+    /// The descriptor that holds the credential.
+    #[arg(long)]
+    pub descriptor: i32,
+    /// `get`; everything else that git may ask is ignored.
+    pub operation: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

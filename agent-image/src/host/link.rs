@@ -1,0 +1,309 @@
+//! The agent's side of the step host's connection.
+
+use super::frame::{Frame, FrameCodec, FrameError, STEP_HOST};
+use super::protocol::{
+    Answer, Exit, FileKind, PIECE, ProcessNumber, Program, Request, RequestNumber, Stream,
+};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::sync::CancellationToken;
+
+/// Output that waits to be handled; more waits in the step host.
+const PENDING_OUTPUT: usize = 16;
+
+/// Why the step host did not do something.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostError {
+    /// It said no.
+    #[error("{0}")]
+    Refused(String),
+    /// It is gone, and with it the job container.
+    #[error("the job container is gone")]
+    Lost,
+}
+
+/// What happens to a process.
+pub(crate) enum ProcessEvent {
+    /// It wrote something.
+    Output(Stream, Bytes),
+    /// It ended; nothing more comes.
+    Exited(Exit),
+}
+
+/// A process in the job container.
+pub(crate) struct Process {
+    number: ProcessNumber,
+    events: mpsc::Receiver<ProcessEvent>,
+}
+
+/// A connection to a step host; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Link {
+    requests: mpsc::Sender<Frame<Request>>,
+    waiting: Arc<Mutex<Waiting>>,
+    numbers: Arc<AtomicU32>,
+    lost: CancellationToken,
+}
+
+#[derive(Default)]
+struct Waiting {
+    answers: HashMap<RequestNumber, oneshot::Sender<Answer>>,
+    processes: HashMap<ProcessNumber, mpsc::Sender<ProcessEvent>>,
+}
+
+impl Link {
+    /// Takes a connection over; its greeting has been read.
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        let (read, write) = stream.into_split();
+        let (requests, outbox) = mpsc::channel(PENDING_OUTPUT);
+        let link = Self {
+            requests,
+            waiting: Arc::default(),
+            numbers: Arc::default(),
+            lost: CancellationToken::new(),
+        };
+        tokio::spawn(write_requests(write, outbox, link.lost.clone()));
+        tokio::spawn(read_answers(
+            read,
+            Arc::clone(&link.waiting),
+            link.lost.clone(),
+        ));
+        link
+    }
+
+    /// Writes a file, in pieces.
+    pub(crate) async fn write(
+        &self,
+        path: &str,
+        mode: u32,
+        content: &[u8],
+    ) -> Result<(), HostError> {
+        let mut pieces = content.chunks(PIECE);
+        let first = pieces.next().unwrap_or_default();
+        for (index, piece) in std::iter::once(first).chain(pieces).enumerate() {
+            let path = path.to_owned();
+            let append = index > 0;
+            let make = move |request| Request::Write {
+                request,
+                path,
+                mode,
+                append,
+            };
+            self.ask(make, Bytes::copy_from_slice(piece)).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a file or a tree.
+    pub(crate) async fn remove(&self, path: &str) -> Result<(), HostError> {
+        let path = path.to_owned();
+        self.ask(|request| Request::Remove { request, path }, Bytes::new())
+            .await
+            .map(drop)
+    }
+
+    /// Makes a directory and those above it.
+    pub(crate) async fn make_directory(&self, path: &str) -> Result<(), HostError> {
+        let path = path.to_owned();
+        self.ask(
+            |request| Request::MakeDirectory { request, path },
+            Bytes::new(),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// What is at a path.
+    pub(crate) async fn look(&self, path: &str) -> Result<FileKind, HostError> {
+        let path = path.to_owned();
+        match self
+            .ask(|request| Request::Look { request, path }, Bytes::new())
+            .await?
+        {
+            Answer::Found { kind, .. } => Ok(kind),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Where a program is.
+    pub(crate) async fn locate(
+        &self,
+        name: &str,
+        prepend_path: &[String],
+    ) -> Result<Option<String>, HostError> {
+        let make = |request| Request::Locate {
+            request,
+            name: name.to_owned(),
+            prepend_path: prepend_path.to_vec(),
+        };
+        match self.ask(make, Bytes::new()).await? {
+            Answer::Located { path, .. } => Ok(path),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Kills everything in the job container, and gives the names of what ran.
+    pub(crate) async fn kill_everything(&self) -> Result<Vec<String>, HostError> {
+        let make = |request| Request::KillEverything { request };
+        match self.ask(make, Bytes::new()).await? {
+            Answer::Killed { processes, .. } => Ok(processes),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Starts a program.
+    pub(crate) async fn start(&self, program: Program) -> Result<Process, HostError> {
+        let number = self.next_number();
+        let (sender, events) = mpsc::channel(PENDING_OUTPUT);
+        self.lock().processes.insert(number, sender);
+        let request = Request::Start {
+            process: number,
+            program,
+        };
+        let started = self.ask_numbered(number, request, Bytes::new()).await;
+        if started.is_err() {
+            self.lock().processes.remove(&number);
+        }
+        started.map(|_| Process { number, events })
+    }
+
+    /// Asks a process to end, and makes it end.
+    pub(crate) async fn stop(&self, process: &Process) -> Result<(), HostError> {
+        let request = Request::Stop {
+            process: process.number,
+        };
+        self.send(request, Bytes::new()).await
+    }
+
+    async fn ask(
+        &self,
+        make: impl FnOnce(RequestNumber) -> Request,
+        payload: Bytes,
+    ) -> Result<Answer, HostError> {
+        let number = self.next_number();
+        self.ask_numbered(number, make(number), payload).await
+    }
+
+    async fn ask_numbered(
+        &self,
+        number: RequestNumber,
+        request: Request,
+        payload: Bytes,
+    ) -> Result<Answer, HostError> {
+        let (sender, answer) = oneshot::channel();
+        self.lock().answers.insert(number, sender);
+        self.send(request, payload).await?;
+        let answer = tokio::select! {
+            answer = answer => answer.map_err(|_| HostError::Lost)?,
+            () = self.lost.cancelled() => return Err(HostError::Lost),
+        };
+        match answer {
+            Answer::Refused { reason, .. } => Err(HostError::Refused(reason)),
+            other => Ok(other),
+        }
+    }
+
+    async fn send(&self, header: Request, payload: Bytes) -> Result<(), HostError> {
+        self.requests
+            .send(Frame { header, payload })
+            .await
+            .map_err(|_| HostError::Lost)
+    }
+
+    fn next_number(&self) -> u32 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Process {
+    /// What happens next; `None` when the step host is lost.
+    pub(crate) async fn next(&mut self) -> Option<ProcessEvent> {
+        self.events.recv().await
+    }
+}
+
+fn out_of_turn(_: &Answer) -> HostError {
+    HostError::Refused("the step host answered something else than was asked".to_owned())
+}
+
+async fn write_requests(
+    write: OwnedWriteHalf,
+    mut requests: mpsc::Receiver<Frame<Request>>,
+    lost: CancellationToken,
+) {
+    let mut sink = FramedWrite::new(write, FrameCodec::<Answer, Request>::new(STEP_HOST));
+    while let Some(request) = requests.recv().await {
+        if let Err(error) = sink.send(request).await {
+            tracing::warn!(%error, "failed to write to the step host");
+            lost.cancel();
+            return;
+        }
+    }
+}
+
+async fn read_answers(read: OwnedReadHalf, waiting: Arc<Mutex<Waiting>>, lost: CancellationToken) {
+    let mut answers = FramedRead::new(read, FrameCodec::<Answer, Request>::new(STEP_HOST));
+    loop {
+        match answers.next().await {
+            Some(Ok(frame)) => deliver(frame, &waiting).await,
+            Some(Err(FrameError::Broken(_))) | None => break,
+            Some(Err(error)) => {
+                tracing::error!(%error, "the step host does not keep to the protocol");
+                break;
+            }
+        }
+    }
+    lost.cancel();
+    // Ends every wait for a process.
+    *waiting.lock().unwrap_or_else(PoisonError::into_inner) = Waiting::default();
+}
+
+/// Answers to questions that nobody asked are dropped.
+async fn deliver(frame: Frame<Answer>, waiting: &Mutex<Waiting>) {
+    let Frame { header, payload } = frame;
+    let (number, event, last) = match header {
+        Answer::Output { process, stream } => {
+            (process, ProcessEvent::Output(stream, payload), false)
+        }
+        Answer::Exited { process, exit } => (process, ProcessEvent::Exited(exit), true),
+        Answer::Hello { .. } => return,
+        Answer::Done { request }
+        | Answer::Refused { request, .. }
+        | Answer::Found { request, .. }
+        | Answer::Located { request, .. }
+        | Answer::Killed { request, .. }
+        | Answer::Started {
+            process: request, ..
+        } => {
+            let asker = lock(waiting).answers.remove(&request);
+            if let Some(asker) = asker {
+                let _ = asker.send(header);
+            }
+            return;
+        }
+    };
+    let receiver = if last {
+        lock(waiting).processes.remove(&number)
+    } else {
+        lock(waiting).processes.get(&number).cloned()
+    };
+    if let Some(receiver) = receiver {
+        // Waits while the step's output is handled; that holds back the step host, and it the step.
+        let _ = receiver.send(event).await;
+    }
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> std::sync::MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,195 @@
+//! What the agent asks of the step host, and what it is told.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol. Both sides come from one image, so there is no negotiation.
+pub const VERSION: u32 = 1;
+
+/// A process, numbered by the agent.
+pub type ProcessNumber = u32;
+/// A request that has one answer, numbered by the agent.
+pub type RequestNumber = u32;
+
+/// The longest piece of a file, or of output, in one frame.
+pub const PIECE: usize = 64 * 1024;
+
+/// From the agent. Holds environments and scripts, so it has no `Debug`.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Request {
+    /// Run a program; the answers are `Started` or `Refused`, `Output`, and `Exited`.
+    Start {
+        /// Its number, which is also the number of this request.
+        process: ProcessNumber,
+        /// What to run.
+        program: Program,
+    },
+    /// Ask a process to end, and make it end: SIGINT, SIGTERM, SIGKILL to its group.
+    Stop {
+        /// Which.
+        process: ProcessNumber,
+    },
+    /// Write a file; the payload is its content, or the next piece of it.
+    Write {
+        /// The request.
+        request: RequestNumber,
+        /// Where.
+        path: String,
+        /// The permission bits of a new file.
+        mode: u32,
+        /// Add to the file instead of making it.
+        append: bool,
+    },
+    /// Remove a file or a tree; nothing there is success.
+    Remove {
+        /// The request.
+        request: RequestNumber,
+        /// What.
+        path: String,
+    },
+    /// Make a directory and those above it.
+    MakeDirectory {
+        /// The request.
+        request: RequestNumber,
+        /// Where.
+        path: String,
+    },
+    /// What is at a path; answered by `Found`.
+    Look {
+        /// The request.
+        request: RequestNumber,
+        /// Where.
+        path: String,
+    },
+    /// Where a program is; answered by `Located`.
+    Locate {
+        /// The request.
+        request: RequestNumber,
+        /// Its name.
+        name: String,
+        /// Directories to look in before those of `PATH`.
+        prepend_path: Vec<String>,
+    },
+    /// Kill everything that runs in the job container; answered by `Killed`.
+    KillEverything {
+        /// The request.
+        request: RequestNumber,
+    },
+}
+
+/// A program to run.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Program {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Added to the container's own environment; later entries win.
+    pub environment: Vec<(String, String)>,
+    /// Put before the `PATH` that results.
+    pub prepend_path: Vec<String>,
+    /// The working directory.
+    pub directory: String,
+}
+
+/// From the step host.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Answer {
+    /// The first frame of a connection.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// The work directory, as steps see it.
+        work: String,
+        /// Where script bodies go.
+        scripts: String,
+    },
+    /// The request was done.
+    Done {
+        /// Which.
+        request: RequestNumber,
+    },
+    /// The request was not done.
+    Refused {
+        /// Which.
+        request: RequestNumber,
+        /// Why.
+        reason: String,
+    },
+    /// What is at a path.
+    Found {
+        /// The request.
+        request: RequestNumber,
+        /// What.
+        kind: FileKind,
+    },
+    /// Where a program is.
+    Located {
+        /// The request.
+        request: RequestNumber,
+        /// Its path, when there is one.
+        path: Option<String>,
+    },
+    /// Everything was killed.
+    Killed {
+        /// The request.
+        request: RequestNumber,
+        /// The names of what ran.
+        processes: Vec<String>,
+    },
+    /// The process runs.
+    Started {
+        /// Which.
+        process: ProcessNumber,
+        /// Its id in the job container.
+        pid: i32,
+    },
+    /// The process wrote something: the payload.
+    Output {
+        /// Which.
+        process: ProcessNumber,
+        /// Where to.
+        stream: Stream,
+    },
+    /// The process ended, and all of its output was sent.
+    Exited {
+        /// Which.
+        process: ProcessNumber,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// One of a process's two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Error,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Exit {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FileKind {
+    /// Nothing, or nothing that can be looked at.
+    Nothing,
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Anything else.
+    Other,
+}

@@ -1,0 +1,118 @@
+//! The end of a job: what is cleaned up, and the last call.
+
+use super::job::Job;
+use super::report::sender::{Destination, Sending};
+use super::result::merge;
+use super::step::StepRow;
+use crate::control::FromWorker;
+use dayfly_client::Error;
+use dayfly_wire::error::key;
+use dayfly_wire::event::{JOB_COMPLETED, JobEvent, TaskResult};
+use dayfly_wire::ids::RequestId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+const TRIES: u32 = 5;
+const WAIT: Duration = Duration::from_secs(5);
+
+/// The post-job parts. A checkout leaves no credential behind, so there is nothing to undo.
+pub(crate) async fn post_job(job: &mut Job, rows: &[StepRow]) {
+    for row in rows {
+        let record = job.writer(row.id);
+        record.begin();
+        if job.checked_out == 0 || job.lost.is_some() {
+            record.complete(TaskResult::Skipped, None);
+            continue;
+        }
+        record.section(&format!("Starting: {}", row.name));
+        record.write("No credential was stored with the sources.");
+        record.section(&format!("Finishing: {}", row.name));
+        record.complete(TaskResult::Succeeded, None);
+    }
+}
+
+/// Kills what is left in the job container.
+pub(crate) async fn finalize(job: &mut Job, row: &StepRow) {
+    let record = job.writer(row.id);
+    record.begin();
+    record.section(&format!("Starting: {}", row.name));
+    if job.lost.is_none() {
+        record.write("Start cleaning up orphan processes.");
+        match job.link.kill_everything().await {
+            Ok(processes) => {
+                for process in processes {
+                    record.write(&format!("Terminate orphan process: pid {process}"));
+                }
+            }
+            // Between the last step and now; nothing of the job is lost by it.
+            Err(error) => record.write(&format!("The job container ended early: {error}.")),
+        }
+    }
+    record.section(&format!("Finishing: {}", row.name));
+    record.complete(TaskResult::Succeeded, None);
+}
+
+/// Sends what is left and raises the job's end; `None` when the service does not have it.
+pub(crate) async fn report(
+    job: Job,
+    sending: Sending,
+    destination: &Destination,
+) -> Option<TaskResult> {
+    let mut result = job.result.unwrap_or(TaskResult::Succeeded);
+    job.record
+        .section(&format!("Finishing: {}", job.message.job_display_name));
+    job.record.complete(result, None);
+    let reporter = Arc::clone(&job.reporter);
+    if !sending.finish(&reporter).await {
+        tracing::error!("failed to publish all records");
+        result = merge(Some(result), TaskResult::Failed);
+    }
+    job.listener.say(FromWorker::Ending { result }).await;
+    job.listener.may_complete().await;
+    let event = completed(&job, job.message.request_id, result);
+    if !raise(destination, &event).await {
+        return None;
+    }
+    job.listener.say(FromWorker::Reported { result }).await;
+    Some(result)
+}
+
+fn completed(job: &Job, request_id: RequestId, result: TaskResult) -> JobEvent {
+    JobEvent {
+        name: JOB_COMPLETED.to_owned(),
+        job_id: job.message.job_id,
+        request_id,
+        result: Some(result),
+        agent_shutting_down: true,
+    }
+}
+
+async fn raise(destination: &Destination, event: &JobEvent) -> bool {
+    for attempt in 1..=TRIES {
+        match destination
+            .client
+            .raise_event(&destination.scope, event)
+            .await
+        {
+            Ok(()) => return true,
+            Err(error) if is_over(&error) => {
+                tracing::warn!(%error, "the service has ended the job already");
+                return true;
+            }
+            Err(error) => tracing::warn!(%error, attempt, "failed to report the job's end"),
+        }
+        if attempt < TRIES {
+            sleep(WAIT).await;
+        }
+    }
+    false
+}
+
+/// There is nothing left to report the end to: the service ended the job itself.
+fn is_over(error: &Error) -> bool {
+    matches!(
+        error.type_key(),
+        Some(key::PLAN_NOT_FOUND | key::PLAN_SECURITY | key::JOB_NOT_FOUND)
+    )
+}

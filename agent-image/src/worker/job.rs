@@ -1,0 +1,313 @@
+//! One job from its first record to its last call.
+
+use super::finish;
+use super::listener::Listener;
+use super::place::WorkVolume;
+use super::plan::{self, Planned};
+use super::record::RecordWriter;
+use super::report::sender::{Destination, Reporter, Sending};
+use super::result::{merge, merge_into_job, status_word};
+use super::secrets::Unmasked;
+use super::step::{self, StepRow};
+use super::steps::checkout;
+use super::system_variables::system_variables;
+use super::variables::Variables;
+use crate::control::Facts;
+use crate::host::link::Link;
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::RecordId;
+use dayfly_wire::job::{JobMessage, Step, builtin};
+use dayfly_wire::timeline::{JOB, Record, RecordState, TASK};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Everything that steps share.
+pub(crate) struct Job {
+    pub(crate) facts: Facts,
+    /// The message, without its steps.
+    pub(crate) message: JobMessage,
+    pub(crate) link: Link,
+    pub(crate) listener: Listener,
+    pub(crate) reporter: Arc<Reporter>,
+    pub(crate) variables: Variables,
+    pub(crate) volume: WorkVolume,
+    /// Directories that steps put before `PATH`, the latest last.
+    pub(crate) prepend_path: Vec<String>,
+    /// The result so far.
+    pub(crate) result: Option<TaskResult>,
+    /// Why the step host is gone, once it is.
+    pub(crate) lost: Option<String>,
+    /// How many checkout steps there are, and how many ran.
+    pub(crate) checkouts: usize,
+    pub(crate) checked_out: usize,
+    /// The job's own record.
+    pub(crate) record: RecordWriter,
+}
+
+impl Job {
+    pub(crate) fn new(
+        facts: Facts,
+        message: JobMessage,
+        link: Link,
+        listener: Listener,
+        reporter: Arc<Reporter>,
+        mut variables: Variables,
+        volume: WorkVolume,
+    ) -> Self {
+        let architecture = crate::listen::architecture();
+        for (name, value) in system_variables(&facts, &message, architecture) {
+            variables.set_system(&name, &value);
+        }
+        let debug = variables.flag("system.debug");
+        let record = RecordWriter::new(RecordId(message.job_id.0), Arc::clone(&reporter), debug);
+        Self {
+            facts,
+            message,
+            link,
+            listener,
+            reporter,
+            variables,
+            volume,
+            prepend_path: Vec::new(),
+            result: None,
+            lost: None,
+            checkouts: 0,
+            checked_out: 0,
+            record,
+        }
+    }
+
+    /// Runs all steps and reports the end; `None` when the end could not be reported.
+    pub(crate) async fn run(
+        mut self,
+        unmasked: Unmasked,
+        sending: Sending,
+        destination: &Destination,
+    ) -> Option<TaskResult> {
+        let steps = std::mem::take(&mut self.message.steps);
+        self.begin();
+        self.refresh_variables();
+        let rows = self.publish_rows(&steps);
+        match self.initialize(&rows.initialize, steps, &unmasked) {
+            Some(planned) => {
+                for (planned, row) in planned.into_iter().zip(&rows.steps) {
+                    self.note_cancellation();
+                    step::run(&mut self, planned, row).await;
+                }
+                self.note_cancellation();
+            }
+            None => self.skip(&rows.steps),
+        }
+        finish::post_job(&mut self, &rows.post).await;
+        finish::finalize(&mut self, &rows.finalize).await;
+        finish::report(self, sending, destination).await
+    }
+
+    fn begin(&self) {
+        self.record.begin();
+        self.record.update(Record {
+            kind: Some(JOB.to_owned()),
+            name: Some(self.message.job_display_name.clone()),
+            ref_name: Some(self.message.job_name.clone()),
+            worker_name: Some(self.facts.agent_name.clone()),
+            ..Record::default()
+        });
+        self.record
+            .section(&format!("Starting: {}", self.message.job_display_name));
+    }
+
+    /// Every record of the job, pending, so that a person sees at once what is to come.
+    fn publish_rows(&mut self, steps: &[Step]) -> Rows {
+        let named: Vec<(&Step, String)> = steps
+            .iter()
+            .filter(|step| step.enabled)
+            .map(|step| (step, self.step_name(step)))
+            .collect();
+        let is_checkout = |step: &Step| step.reference.id.0 == builtin::CHECKOUT;
+        self.checkouts = named.iter().filter(|(step, _)| is_checkout(step)).count();
+        let own = |name: String| StepRow {
+            id: RecordId(Uuid::new_v4()),
+            name,
+            ref_name: None,
+            task: None,
+        };
+        let rows = Rows {
+            initialize: own("Initialize job".to_owned()),
+            steps: named
+                .iter()
+                .map(|(step, name)| StepRow {
+                    id: step.id,
+                    name: name.clone(),
+                    ref_name: step.name.clone(),
+                    task: Some(step.reference.clone()),
+                })
+                .collect(),
+            // In reverse: what came first is cleaned up last.
+            post: named
+                .iter()
+                .rev()
+                .filter(|(step, _)| is_checkout(step))
+                .map(|(_, name)| own(format!("Post-job: {name}")))
+                .collect(),
+            finalize: own("Finalize Job".to_owned()),
+        };
+        for (row, order) in rows.all().zip(1..) {
+            self.publish(row, order);
+        }
+        rows
+    }
+
+    fn step_name(&self, step: &Step) -> String {
+        let name = plan::display_name(step);
+        let name = if step.reference.id.0 == builtin::CHECKOUT {
+            checkout::display_name(self, step, &name)
+        } else {
+            name
+        };
+        self.variables.substitute(&name).text.expose().to_owned()
+    }
+
+    fn publish(&self, row: &StepRow, order: i64) {
+        let change = Record {
+            id: row.id,
+            parent_id: Some(RecordId(self.message.job_id.0)),
+            kind: Some(TASK.to_owned()),
+            name: Some(row.name.clone()),
+            ref_name: row.ref_name.clone(),
+            task: row.task.clone(),
+            order: Some(order),
+            state: Some(RecordState::Pending),
+            worker_name: Some(self.facts.agent_name.clone()),
+            ..Record::default()
+        };
+        self.reporter.outbox(|outbox| outbox.update(change));
+    }
+
+    /// A writer of a record.
+    pub(crate) fn writer(&self, id: RecordId) -> RecordWriter {
+        let debug = self.variables.flag("system.debug");
+        RecordWriter::new(id, Arc::clone(&self.reporter), debug)
+    }
+
+    /// Plans the steps; `None` fails the job.
+    fn initialize(
+        &mut self,
+        row: &StepRow,
+        steps: Vec<Step>,
+        unmasked: &Unmasked,
+    ) -> Option<Vec<Planned>> {
+        let mut record = self.writer(row.id);
+        record.begin();
+        record.section("Starting: Initialize job");
+        record.write(&format!("Agent name: '{}'", self.facts.agent_name));
+        record.write(&format!(
+            "Agent machine name: '{}'",
+            self.facts.machine_name
+        ));
+        record.write(&format!(
+            "Current agent version: '{}'",
+            self.facts.agent_version
+        ));
+        record.write(concat!("Dayfly agent: ", env!("CARGO_PKG_VERSION")));
+        warn_unmasked(&mut record, unmasked);
+        record.write("Prepare build directory.");
+        record.write("Set build variables.");
+        let planned = plan::plan(steps);
+        let result = match &planned {
+            Ok(_) => TaskResult::Succeeded,
+            Err(error) => {
+                record.error(&error.to_string());
+                self.result = Some(TaskResult::Failed);
+                TaskResult::Failed
+            }
+        };
+        record.section("Finishing: Initialize job");
+        record.complete(result, None);
+        planned.ok()
+    }
+
+    /// A job that cannot run shows its steps as skipped.
+    fn skip(&self, rows: &[StepRow]) {
+        for row in rows {
+            self.writer(row.id).complete(TaskResult::Skipped, None);
+        }
+    }
+
+    /// Expands variables again, and masks what became secret by it.
+    pub(crate) fn refresh_variables(&mut self) {
+        let status = status_word(self.result);
+        self.variables.set_system("agent.jobstatus", status);
+        for name in self.variables.expand() {
+            self.record.write(&format!(
+                "##[warning]Unable to expand variable '{name}': it names itself, or too many others."
+            ));
+        }
+        self.reporter.outbox(|outbox| {
+            for secret in self.variables.secrets() {
+                // Short ones were warned about when the job began.
+                let _ = outbox.add_secret(secret);
+            }
+        });
+    }
+
+    /// A canceled job stays canceled, whatever its steps did.
+    pub(crate) fn note_cancellation(&mut self) {
+        if self.listener.canceled().is_cancelled() {
+            self.result = Some(merge(self.result, TaskResult::Canceled));
+        }
+    }
+
+    /// Adds a step's result.
+    pub(crate) fn add_result(&mut self, step: TaskResult) {
+        self.result = merge_into_job(self.result, step);
+    }
+
+    /// The step host is gone: finds out why, once, and fails the job.
+    pub(crate) async fn step_host_lost(&mut self) -> String {
+        if let Some(reason) = &self.lost {
+            return reason.clone();
+        }
+        let why = self.listener.why_step_host_lost().await;
+        let reason = match why {
+            Some(why) => format!("The job container ended while the job was running: {why}."),
+            None => "The job container ended while the job was running; the reason is not known."
+                .to_owned(),
+        };
+        self.record.error(&reason);
+        self.result = Some(merge(self.result, TaskResult::Failed));
+        self.lost = Some(reason.clone());
+        reason
+    }
+}
+
+/// The records of a job.
+struct Rows {
+    initialize: StepRow,
+    steps: Vec<StepRow>,
+    post: Vec<StepRow>,
+    finalize: StepRow,
+}
+
+impl Rows {
+    fn all(&self) -> impl Iterator<Item = &StepRow> {
+        std::iter::once(&self.initialize)
+            .chain(&self.steps)
+            .chain(&self.post)
+            .chain(std::iter::once(&self.finalize))
+    }
+}
+
+fn warn_unmasked(record: &mut RecordWriter, unmasked: &Unmasked) {
+    for name in &unmasked.short {
+        record.warning(&format!(
+            "The secret variable '{name}' is shorter than {} characters and is not masked in the logs.",
+            super::mask::MINIMUM_LENGTH
+        ));
+    }
+    if unmasked.expressions > 0 {
+        record.warning(&format!(
+            "{} mask expressions of the service are more than plain texts and are not applied.",
+            unmasked.expressions
+        ));
+    }
+}

@@ -1,0 +1,244 @@
+//! A step's process in the job container: its output to lines, commands obeyed, cancellation passed on.
+
+use super::command_effects::{Effect, SetVariable, interpret};
+use super::commands::{Parsed, parse};
+use super::lines::{Lines, Output};
+use super::mask::Added;
+use super::result::merge;
+use super::step::{Running, StepError};
+use crate::host::link::{Process, ProcessEvent};
+use crate::host::protocol::{Exit, Program, Stream};
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::timeline::{Record, RecordVariable};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How long a process that was stopped may still take before everything is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a process ended.
+pub(crate) struct Ended {
+    pub(crate) exit: Exit,
+    /// The first lines of standard error, when the step wants to know.
+    pub(crate) errors: Vec<String>,
+}
+
+/// How many lines of standard error are kept.
+const ERROR_LINES: usize = 10;
+
+impl Running<'_> {
+    /// Runs a program to its end.
+    pub(crate) async fn run_program(&mut self, program: Program) -> Result<Ended, StepError> {
+        let mut process = self.job.link.start(program).await?;
+        let mut output = StepOutput::default();
+        let mut stopped: Option<StepError> = None;
+        let mut give_up: Option<Instant> = None;
+        let exit = loop {
+            let canceled = self.job.listener.canceled().clone();
+            let waits = stopped.is_none();
+            tokio::select! {
+                event = process.next() => match event {
+                    Some(ProcessEvent::Output(stream, chunk)) => self.take_output(&mut output, stream, &chunk),
+                    Some(ProcessEvent::Exited(exit)) => break exit,
+                    None => return Err(StepError::StepHostLost),
+                },
+                () = canceled.cancelled(), if waits && !self.runs_on => {
+                    if self.must_end() {
+                        stopped = Some(StepError::Canceled);
+                        give_up = Some(self.stop(&process).await?);
+                    }
+                }
+                () = until(self.deadline), if waits => {
+                    stopped = Some(StepError::TimedOut);
+                    give_up = Some(self.stop(&process).await?);
+                }
+                () = until(give_up), if give_up.is_some() => {
+                    give_up = None;
+                    self.job.link.kill_everything().await?;
+                }
+            }
+        };
+        self.finish_output(&mut output);
+        match stopped {
+            Some(error) => Err(error),
+            None => Ok(Ended {
+                exit,
+                errors: output.errors,
+            }),
+        }
+    }
+
+    async fn stop(&mut self, process: &Process) -> Result<Instant, StepError> {
+        self.job.link.stop(process).await?;
+        Ok(Instant::now() + STOP_LIMIT)
+    }
+
+    fn take_output(&mut self, output: &mut StepOutput, stream: Stream, chunk: &[u8]) {
+        let mut assembled = Vec::new();
+        let lines = output.lines(stream);
+        self.record
+            .reporter()
+            .outbox(|outbox| outbox.assemble(lines, chunk, &mut assembled));
+        self.handle(output, stream, assembled);
+    }
+
+    fn finish_output(&mut self, output: &mut StepOutput) {
+        for stream in [Stream::Out, Stream::Error] {
+            let mut assembled = Vec::new();
+            let lines = output.lines(stream);
+            self.record
+                .reporter()
+                .outbox(|outbox| outbox.finish(lines, &mut assembled));
+            self.handle(output, stream, assembled);
+        }
+    }
+
+    fn handle(&mut self, output: &mut StepOutput, stream: Stream, assembled: Vec<Output>) {
+        for item in assembled {
+            let text = match item {
+                Output::Line(line) => match parse(&line) {
+                    Parsed::Command(command) => {
+                        self.obey(interpret(command));
+                        continue;
+                    }
+                    Parsed::Malformed => {
+                        self.record.warning(&format!(
+                            "'{line}' contains logging command keyword '##vso', but it's not a legal command."
+                        ));
+                        line
+                    }
+                    Parsed::Text => line,
+                },
+                Output::Piece(piece) => piece,
+                Output::CommandTooLong => {
+                    self.record
+                        .warning("A logging command is too long; it was ignored and is not shown.");
+                    continue;
+                }
+            };
+            self.record.write(&text);
+            if stream == Stream::Error && output.errors.len() < ERROR_LINES {
+                output.errors.push(text);
+            }
+        }
+    }
+
+    fn obey(&mut self, effect: Effect) {
+        match effect {
+            Effect::SetVariable(variable) => self.set_variable(&variable),
+            Effect::AddSecret(secret) => self.add_secret(&secret),
+            Effect::Issue {
+                kind,
+                message,
+                data,
+            } => self.record.issue(kind, &message, data),
+            Effect::Progress { percent, operation } => self.record.update(Record {
+                percent_complete: Some(percent),
+                current_operation: Some(operation).filter(|text| !text.is_empty()),
+                ..Record::default()
+            }),
+            Effect::Complete { result, message } => {
+                self.said = Some(merge(self.said, result));
+                self.record.update(Record {
+                    current_operation: Some(message.clone()).filter(|text| !text.is_empty()),
+                    ..Record::default()
+                });
+                if result == TaskResult::Failed && !message.is_empty() {
+                    self.record.error(&message);
+                }
+            }
+            Effect::PrependPath(directory) => {
+                self.job.prepend_path.retain(|known| *known != directory);
+                self.job.prepend_path.push(directory);
+            }
+            Effect::Debug(text) => self.record.debug(&text),
+            Effect::Warn(text) => self.record.warning(&text),
+            Effect::Fail(text) => {
+                self.record.error(&text);
+                self.said = Some(merge(self.said, TaskResult::Failed));
+            }
+        }
+    }
+
+    fn add_secret(&mut self, secret: &str) {
+        let added = self
+            .record
+            .reporter()
+            .outbox(|outbox| outbox.add_secret(secret));
+        if added == Added::TooShort {
+            self.record
+                .warning("A secret is too short to be masked in the logs.");
+        }
+    }
+
+    fn set_variable(&mut self, variable: &SetVariable) {
+        let SetVariable {
+            name,
+            value,
+            secret,
+            output,
+            read_only,
+        } = variable;
+        if *secret {
+            self.add_secret(value);
+        }
+        let name = match (output, self.ref_name) {
+            (false, _) => name.clone(),
+            (true, Some(step)) if !step.is_empty() => {
+                self.publish_output(name, value, *secret);
+                format!("{step}.{name}")
+            }
+            (true, _) => {
+                return self.obey(Effect::Fail(format!(
+                    "The output variable '{name}' needs a step with a name."
+                )));
+            }
+        };
+        if self
+            .job
+            .variables
+            .set(&name, value, *secret, *read_only || *output)
+            .is_err()
+        {
+            self.obey(Effect::Fail(format!(
+                "Overwriting readonly variable '{name}' is not permitted."
+            )));
+        }
+    }
+
+    fn publish_output(&self, name: &str, value: &str, is_secret: bool) {
+        let variable = RecordVariable {
+            value: Some(value.to_owned()),
+            is_secret,
+        };
+        self.record.update(Record {
+            variables: [(name.to_owned(), variable)].into(),
+            ..Record::default()
+        });
+    }
+}
+
+/// The two outputs of a process.
+#[derive(Default)]
+struct StepOutput {
+    out: Lines,
+    error: Lines,
+    errors: Vec<String>,
+}
+
+impl StepOutput {
+    fn lines(&mut self, stream: Stream) -> &mut Lines {
+        match stream {
+            Stream::Out => &mut self.out,
+            Stream::Error => &mut self.error,
+        }
+    }
+}
+
+/// Never, when there is no instant.
+pub(crate) async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

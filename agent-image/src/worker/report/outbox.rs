@@ -1,0 +1,205 @@
+//! The one door through which text leaves the worker: everything is masked here.
+
+use super::feed::Feed;
+use super::pages::Pages;
+use super::pending::Pending;
+use crate::worker::lines::{Lines, Output};
+use crate::worker::mask::{Added, Masker};
+use bytes::Bytes;
+use dayfly_wire::ids::RecordId;
+use dayfly_wire::log::FeedLines;
+use dayfly_wire::timeline::Record;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// What waits to be sent, and the secrets that must not be.
+pub(crate) struct Outbox {
+    masker: Masker,
+    job: RecordId,
+    directory: PathBuf,
+    pub(super) records: Pending,
+    feed: Feed,
+    pages: BTreeMap<RecordId, Pages>,
+    /// The disk gave out; said once.
+    disk_failed: bool,
+}
+
+impl Outbox {
+    /// An outbox of a job; its record collects the lines of all others.
+    pub(crate) fn new(job: RecordId, directory: PathBuf, masker: Masker) -> Self {
+        Self {
+            masker,
+            job,
+            directory,
+            records: Pending::default(),
+            feed: Feed::default(),
+            pages: BTreeMap::new(),
+            disk_failed: false,
+        }
+    }
+
+    /// Adds a secret; what was written before stays as it is.
+    pub(crate) fn add_secret(&mut self, secret: &str) -> Added {
+        self.masker.add(secret)
+    }
+
+    /// Assembles lines from a chunk of output.
+    pub(crate) fn assemble(&self, lines: &mut Lines, chunk: &[u8], out: &mut Vec<Output>) {
+        lines.push(chunk, &self.masker, out);
+    }
+
+    /// Gives out what an output that has ended left.
+    pub(crate) fn finish(&self, lines: &mut Lines, out: &mut Vec<Output>) {
+        lines.finish(&self.masker, out);
+    }
+
+    /// Writes text to a record's log, the job's log and the live view, every line with the time.
+    pub(crate) fn write(&mut self, now: Timestamp, record: RecordId, text: &str) {
+        let masked = self.masker.mask(text).into_owned();
+        let mut stored = String::with_capacity(masked.len() + 32);
+        for line in masked.split('\n') {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            // Writing to a string does not fail.
+            let _ = writeln!(stored, "{now:.7} {line}");
+            if record != self.job {
+                self.feed.push(record, line);
+            }
+        }
+        self.store(record, &stored);
+        if record != self.job {
+            self.store(self.job, &stored);
+        }
+    }
+
+    fn store(&mut self, record: RecordId, text: &str) {
+        let pages = match self.pages.entry(record) {
+            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                Pages::create(&self.directory, record).map(|pages| entry.insert(pages))
+            }
+        };
+        if let Err(error) = pages.and_then(|pages| pages.append(text))
+            && !std::mem::replace(&mut self.disk_failed, true)
+        {
+            tracing::error!(%error, directory = %self.directory.display(), "failed to keep log lines; the stored log will lack some");
+        }
+    }
+
+    /// Queues a change of a record.
+    pub(crate) fn update(&mut self, mut change: Record) {
+        for text in [
+            &mut change.name,
+            &mut change.current_operation,
+            &mut change.result_code,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *text = self.masker.mask(text).into_owned();
+        }
+        for issue in &mut change.issues {
+            issue.message = self.masker.mask(&issue.message).into_owned();
+            for value in issue.data.values_mut() {
+                *value = self.masker.mask(value).into_owned();
+            }
+        }
+        for variable in change.variables.values_mut() {
+            variable.value = match variable.value.take() {
+                Some(value) if !variable.is_secret => Some(self.masker.mask(&value).into_owned()),
+                _ => None,
+            };
+        }
+        self.records.push(change);
+    }
+
+    pub(super) fn take_feed(&mut self) -> Option<FeedLines> {
+        self.feed.take()
+    }
+
+    pub(super) fn feed_is_empty(&self) -> bool {
+        self.feed.is_empty()
+    }
+
+    /// The next piece of a log that is not being sent already.
+    pub(super) fn take_log(
+        &mut self,
+        busy: impl Fn(RecordId) -> bool,
+    ) -> Option<(RecordId, Bytes)> {
+        for (record, pages) in &mut self.pages {
+            if busy(*record) {
+                continue;
+            }
+            match pages.take() {
+                Ok(Some(piece)) => return Some((*record, piece)),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, %record, "failed to read log lines back"),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dayfly_wire::timeline::{Issue, IssueKind, RecordVariable};
+    use uuid::Uuid;
+
+    fn outbox(directory: &std::path::Path) -> Outbox {
+        let mut masker = Masker::default();
+        let _ = masker.add("hunter2");
+        Outbox::new(RecordId(Uuid::from_u128(1)), directory.to_owned(), masker)
+    }
+
+    #[test]
+    fn lines_are_masked_stamped_and_stored_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut outbox = outbox(directory.path());
+        let step = RecordId(Uuid::from_u128(2));
+        let now = "2026-11-22T10:00:00.5Z".parse().unwrap();
+        outbox.write(now, step, "the password\nis hunter2");
+        let expected =
+            "2026-11-22T10:00:00.5000000Z the password\n2026-11-22T10:00:00.5000000Z is ***\n";
+        for _ in 0..2 {
+            assert_eq!(outbox.take_log(|_| false).unwrap().1, expected);
+        }
+        assert!(outbox.take_log(|_| false).is_none());
+        assert_eq!(
+            outbox.take_feed().unwrap().value,
+            ["the password", "is ***"]
+        );
+    }
+
+    #[test]
+    fn every_text_of_a_record_is_masked_and_secret_outputs_have_no_value() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut outbox = outbox(directory.path());
+        let leaky = || Some("x hunter2".to_owned());
+        let variable = |is_secret| RecordVariable {
+            value: leaky(),
+            is_secret,
+        };
+        outbox.update(Record {
+            name: leaky(),
+            current_operation: leaky(),
+            result_code: leaky(),
+            issues: vec![Issue {
+                kind: IssueKind::Error,
+                category: None,
+                message: "x hunter2".to_owned(),
+                data: [("sourcepath".to_owned(), "hunter2.c".to_owned())].into(),
+            }],
+            variables: [
+                ("open".to_owned(), variable(false)),
+                ("closed".to_owned(), variable(true)),
+            ]
+            .into(),
+            ..Record::default()
+        });
+        let sent = serde_json::to_string(&outbox.records.take()).unwrap();
+        assert!(!sent.contains("hunter2"), "{sent}");
+        assert!(sent.contains("***.c"));
+    }
+}

@@ -1,0 +1,284 @@
+//! Carries the outbox to the service.
+
+use super::outbox::Outbox;
+use bytes::Bytes;
+use dayfly_client::{Client, Error, PlanScope};
+use dayfly_wire::ids::{JobId, LogId, RecordId, TimelineId};
+use dayfly_wire::timeline::Record;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+const RECORD_INTERVAL: Duration = Duration::from_millis(500);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+const FEED_INTERVAL: u64 = 500;
+const FEED_INTERVALS: std::ops::RangeInclusive<u64> = 250..=60_000;
+/// Posts of live lines in one pass.
+const FEED_POSTS: usize = 5;
+/// How often the last pass is tried, and how long it may take in all.
+const LAST_TRIES: u32 = 8;
+const LAST_LIMIT: Duration = Duration::from_secs(120);
+
+/// Where everything goes.
+#[derive(Clone)]
+pub(crate) struct Destination {
+    pub(crate) client: Client,
+    pub(crate) scope: PlanScope,
+    pub(crate) timeline: TimelineId,
+    pub(crate) job: JobId,
+}
+
+/// The outbox, shared, and the loops that empty it.
+pub(crate) struct Reporter {
+    outbox: Mutex<Outbox>,
+    changed: watch::Sender<()>,
+    closing: CancellationToken,
+    /// Later than `closing`: the last log references are records too.
+    closing_records: CancellationToken,
+    feed_interval: AtomicU64,
+}
+
+/// The running loops.
+pub(crate) struct Sending {
+    records: JoinHandle<bool>,
+    logs: JoinHandle<bool>,
+    feed: JoinHandle<()>,
+}
+
+impl Reporter {
+    /// Starts to send.
+    pub(crate) fn start(outbox: Outbox, destination: &Destination) -> (Arc<Self>, Sending) {
+        let reporter = Arc::new(Self {
+            outbox: Mutex::new(outbox),
+            changed: watch::Sender::new(()),
+            closing: CancellationToken::new(),
+            closing_records: CancellationToken::new(),
+            feed_interval: AtomicU64::new(FEED_INTERVAL),
+        });
+        let sending = Sending {
+            records: tokio::spawn(records_loop(Arc::clone(&reporter), destination.clone())),
+            logs: tokio::spawn(logs_loop(Arc::clone(&reporter), destination.clone())),
+            feed: tokio::spawn(feed_loop(Arc::clone(&reporter), destination.clone())),
+        };
+        (reporter, sending)
+    }
+
+    /// Uses the outbox; what is put in is sent soon.
+    pub(crate) fn outbox<R>(&self, work: impl FnOnce(&mut Outbox) -> R) -> R {
+        let result = work(&mut self.lock());
+        self.changed.send_replace(());
+        result
+    }
+
+    /// How often live lines are wanted.
+    pub(crate) fn set_feed_interval(&self, milliseconds: u64) {
+        let bounded = milliseconds.clamp(*FEED_INTERVALS.start(), *FEED_INTERVALS.end());
+        self.feed_interval.store(bounded, Ordering::Relaxed);
+        self.changed.send_replace(());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something new, but no sooner than `next`; at once when it is time for the last pass.
+    async fn wait(closing: &CancellationToken, changed: &mut watch::Receiver<()>, next: Instant) {
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = async {
+                // An error says that nobody can change anything any more.
+                let _ = changed.changed().await;
+                sleep_until(next).await;
+            } => {}
+        }
+    }
+}
+
+impl Sending {
+    /// Sends what is left, live lines, logs and records, in this order; whether all records arrived.
+    pub(crate) async fn finish(self, reporter: &Reporter) -> bool {
+        reporter.closing.cancel();
+        let Self {
+            records,
+            logs,
+            feed,
+        } = self;
+        let last = async {
+            let _ = feed.await;
+            if !logs.await.unwrap_or(false) {
+                tracing::error!("failed to store the whole log");
+            }
+            reporter.closing_records.cancel();
+            records.await.unwrap_or(false)
+        };
+        timeout(LAST_LIMIT, last).await.unwrap_or(false)
+    }
+}
+
+async fn feed_loop(reporter: Arc<Reporter>, to: Destination) {
+    let mut changed = reporter.changed.subscribe();
+    loop {
+        let last = reporter.closing.is_cancelled();
+        for _ in 0..FEED_POSTS {
+            let Some(lines) = reporter.lock().take_feed() else {
+                break;
+            };
+            // The live view is best effort: the stored log has every line.
+            if let Err(error) = to
+                .client
+                .post_feed(&to.scope, to.timeline, to.job, &lines)
+                .await
+            {
+                tracing::debug!(%error, "failed to show live lines");
+            }
+        }
+        if last {
+            return;
+        }
+        let interval = Duration::from_millis(reporter.feed_interval.load(Ordering::Relaxed));
+        let more = !reporter.lock().feed_is_empty();
+        if more {
+            changed.mark_changed();
+        }
+        Reporter::wait(&reporter.closing, &mut changed, Instant::now() + interval).await;
+    }
+}
+
+async fn records_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
+    let mut changed = reporter.changed.subscribe();
+    loop {
+        let last = reporter.closing_records.is_cancelled();
+        let sent = send_records(&reporter, &to).await;
+        if last {
+            return sent.is_ok() || retry_last(|| send_records(&reporter, &to)).await;
+        }
+        if sent.is_err() {
+            changed.mark_changed();
+        }
+        let next = Instant::now() + RECORD_INTERVAL;
+        Reporter::wait(&reporter.closing_records, &mut changed, next).await;
+    }
+}
+
+async fn send_records(reporter: &Reporter, to: &Destination) -> Result<(), Error> {
+    loop {
+        let batch: Vec<Record> = reporter.lock().records.take();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = to
+            .client
+            .update_records(&to.scope, to.timeline, &batch)
+            .await
+        {
+            tracing::warn!(%error, "failed to update records");
+            reporter.lock().records.give_back(batch);
+            return Err(error);
+        }
+    }
+}
+
+async fn logs_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
+    let mut changed = reporter.changed.subscribe();
+    let mut logs = Logs::default();
+    loop {
+        let last = reporter.closing.is_cancelled();
+        let sent = logs.send(&reporter, &to).await;
+        if last {
+            return sent.is_ok() || retry_logs(&mut logs, &reporter, &to).await;
+        }
+        if sent.is_err() {
+            changed.mark_changed();
+        }
+        let next = Instant::now() + LOG_INTERVAL;
+        Reporter::wait(&reporter.closing, &mut changed, next).await;
+    }
+}
+
+async fn retry_last<F: Future<Output = Result<(), Error>>>(send: impl Fn() -> F) -> bool {
+    for attempt in 0..LAST_TRIES {
+        tokio::time::sleep(last_wait(attempt)).await;
+        match send().await {
+            Ok(()) => return true,
+            Err(error) if !error.is_retryable() => return false,
+            Err(_) => {}
+        }
+    }
+    false
+}
+
+async fn retry_logs(logs: &mut Logs, reporter: &Reporter, to: &Destination) -> bool {
+    for attempt in 0..LAST_TRIES {
+        tokio::time::sleep(last_wait(attempt)).await;
+        match logs.send(reporter, to).await {
+            Ok(()) => return true,
+            Err(error) if !error.is_retryable() => return false,
+            Err(_) => {}
+        }
+    }
+    false
+}
+
+fn last_wait(attempt: u32) -> Duration {
+    Duration::from_millis(250 << attempt.min(5))
+}
+
+/// The stored logs, and the pieces that could not be sent yet.
+#[derive(Default)]
+struct Logs {
+    ids: HashMap<RecordId, LogId>,
+    unsent: HashMap<RecordId, Bytes>,
+}
+
+impl Logs {
+    async fn send(&mut self, reporter: &Reporter, to: &Destination) -> Result<(), Error> {
+        let waiting: Vec<RecordId> = self.unsent.keys().copied().collect();
+        for record in waiting {
+            if let Some(piece) = self.unsent.get(&record).cloned() {
+                self.send_piece(reporter, to, record, piece).await?;
+            }
+        }
+        loop {
+            let taken = reporter
+                .lock()
+                .take_log(|record| self.unsent.contains_key(&record));
+            let Some((record, piece)) = taken else {
+                return Ok(());
+            };
+            self.unsent.insert(record, piece.clone());
+            self.send_piece(reporter, to, record, piece).await?;
+        }
+    }
+
+    async fn send_piece(
+        &mut self,
+        reporter: &Reporter,
+        to: &Destination,
+        record: RecordId,
+        piece: Bytes,
+    ) -> Result<(), Error> {
+        let log = match self.ids.get(&record) {
+            Some(log) => *log,
+            None => {
+                let path = format!("logs\\{record}");
+                let log = to.client.create_log(&to.scope, &path).await?.id;
+                *self.ids.entry(record).or_insert(log)
+            }
+        };
+        let reference = to.client.append_log(&to.scope, log, piece).await?;
+        self.unsent.remove(&record);
+        reporter.outbox(|outbox| {
+            outbox.update(Record {
+                id: record,
+                log: Some(reference),
+                ..Record::default()
+            });
+        });
+        Ok(())
+    }
+}

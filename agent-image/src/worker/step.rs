@@ -1,0 +1,234 @@
+//! One step: its condition, its attempts, its result.
+
+use super::expression::{EvaluateError, Scope};
+use super::job::Job;
+use super::plan::{Kind, Planned};
+use super::record::RecordWriter;
+use super::result::merge;
+use super::steps::{checkout, script};
+use crate::host::link::HostError;
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::RecordId;
+use dayfly_wire::timeline::TaskReference;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The most retries that a step may ask for.
+const MOST_RETRIES: i64 = 10;
+const SKIPPED: &str = "Skipping step due to condition evaluation.";
+
+/// A record of a step, as it is shown.
+pub(crate) struct StepRow {
+    pub(crate) id: RecordId,
+    pub(crate) name: String,
+    pub(crate) ref_name: Option<String>,
+    pub(crate) task: Option<TaskReference>,
+}
+
+/// A step while it runs.
+pub(crate) struct Running<'a> {
+    pub(crate) job: &'a mut Job,
+    pub(crate) planned: &'a Planned,
+    pub(crate) ref_name: Option<&'a str>,
+    pub(crate) record: RecordWriter,
+    /// When the step has taken too long.
+    pub(crate) deadline: Option<Instant>,
+    /// What the step's own commands said of its result.
+    pub(crate) said: Option<TaskResult>,
+    /// A cancellation was seen, and the step runs on because its condition still holds.
+    pub(crate) runs_on: bool,
+}
+
+/// Why an attempt did not end by itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    /// It cannot work; the text says why and what to do.
+    #[error("{0}")]
+    Failed(String),
+    /// The step host is gone.
+    #[error("the job container is gone")]
+    StepHostLost,
+    /// The job was canceled.
+    #[error("The operation was canceled.")]
+    Canceled,
+    /// The step took longer than it may.
+    #[error("The task has timed out.")]
+    TimedOut,
+}
+
+impl From<HostError> for StepError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Refused(reason) => Self::Failed(reason),
+            HostError::Lost => Self::StepHostLost,
+        }
+    }
+}
+
+/// Runs a step, or skips it, and adds its result to the job's.
+pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
+    job.refresh_variables();
+    let mut record = job.writer(row.id);
+    record.begin();
+    if job.lost.is_some() {
+        return record.complete(
+            TaskResult::Skipped,
+            Some("The job container is gone.".to_owned()),
+        );
+    }
+    match holds(job, &planned) {
+        Ok(true) => {}
+        Ok(false) => {
+            record.write(SKIPPED);
+            record.write(&format!("Evaluating: {}", planned.condition.text()));
+            record.write("Result: False");
+            return record.complete(TaskResult::Skipped, Some(SKIPPED.to_owned()));
+        }
+        Err(error) => {
+            record.error(&format!("The step's condition has no value: {error}"));
+            job.add_result(TaskResult::Failed);
+            return record.complete(TaskResult::Failed, None);
+        }
+    }
+    record.section(&format!("Starting: {}", row.name));
+    let mut running = Running {
+        ref_name: row.ref_name.as_deref(),
+        deadline: deadline(planned.step.timeout_in_minutes),
+        planned: &planned,
+        record,
+        said: None,
+        runs_on: job.listener.canceled().is_cancelled(),
+        job,
+    };
+    let result = running.with_retries().await;
+    let result = match result {
+        TaskResult::Failed if planned.step.continue_on_error => TaskResult::SucceededWithIssues,
+        other => other,
+    };
+    running.record.section(&format!("Finishing: {}", row.name));
+    running.record.complete(result, None);
+    running.job.add_result(result);
+}
+
+/// Whether the step's condition holds in the job's present state.
+pub(crate) fn holds(job: &Job, planned: &Planned) -> Result<bool, EvaluateError> {
+    planned.condition.holds(&Scope {
+        variable: &|name| job.variables.value(name).map(ToOwned::to_owned),
+        status: job.result.unwrap_or(TaskResult::Succeeded),
+    })
+}
+
+fn deadline(minutes: i64) -> Option<Instant> {
+    let minutes = u64::try_from(minutes).ok().filter(|minutes| *minutes > 0)?;
+    Instant::now().checked_add(Duration::from_secs(minutes.checked_mul(60)?))
+}
+
+impl Running<'_> {
+    async fn with_retries(&mut self) -> TaskResult {
+        let retries = self.retries();
+        let mut attempt = 0;
+        loop {
+            self.said = None;
+            let (result, again) = self.attempt().await;
+            if !again || result != TaskResult::Failed || attempt >= retries {
+                return result;
+            }
+            attempt += 1;
+            let wait = Duration::from_secs(u64::from(attempt * attempt));
+            self.record.warning(&format!(
+                "RetryHelper encountered task failure, will retry (attempt #: {attempt} out of {retries}) after {} ms",
+                wait.as_millis()
+            ));
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.job.listener.canceled().cancelled(), if !self.runs_on => return TaskResult::Canceled,
+            }
+        }
+    }
+
+    fn retries(&mut self) -> u32 {
+        let wanted = self.planned.step.retry_count_on_task_failure;
+        if wanted > MOST_RETRIES {
+            self.record.warning(&format!(
+                "The maximum allowed number of attempts is {MOST_RETRIES} but got {wanted}."
+            ));
+        }
+        u32::try_from(wanted.clamp(0, MOST_RETRIES)).unwrap_or(0)
+    }
+
+    /// One attempt: its result, and whether another may be made.
+    async fn attempt(&mut self) -> (TaskResult, bool) {
+        let outcome = match self.planned.kind {
+            Kind::Checkout => checkout::run(self).await,
+            Kind::CmdLine | Kind::Bash => script::run(self).await,
+        };
+        match outcome {
+            Ok(result) => (
+                self.said.map_or(result, |said| merge(Some(said), result)),
+                true,
+            ),
+            Err(StepError::StepHostLost) => {
+                let reason = self.job.step_host_lost().await;
+                self.record.error(&reason);
+                (TaskResult::Failed, false)
+            }
+            Err(error @ StepError::Canceled) => {
+                self.job.note_cancellation();
+                self.record.error(&error.to_string());
+                (TaskResult::Canceled, false)
+            }
+            Err(error @ StepError::TimedOut) => {
+                self.record.error(&error.to_string());
+                (TaskResult::Failed, false)
+            }
+            Err(StepError::Failed(reason)) => {
+                self.record.error(&reason);
+                (TaskResult::Failed, true)
+            }
+        }
+    }
+
+    /// An input without macros; `None` when it is absent or blank. The second part says whether a secret went in.
+    pub(crate) fn input(&self, name: &str) -> (Option<String>, bool) {
+        let found = self
+            .planned
+            .step
+            .inputs
+            .iter()
+            .find(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+        let Some((_, value)) = found else {
+            return (None, false);
+        };
+        let expanded = self.job.variables.substitute(value.expose().trim());
+        let text = expanded.text.expose().to_owned();
+        (Some(text).filter(|text| !text.is_empty()), expanded.secret)
+    }
+
+    /// Whether an input says yes.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.input(name)
+            .0
+            .is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    }
+
+    /// Kills what earlier steps left running, and says so.
+    pub(crate) async fn stop_leftovers(&mut self, because: &str) -> Result<(), StepError> {
+        let processes = self.job.link.kill_everything().await?;
+        if !processes.is_empty() {
+            self.record.write(&format!(
+                "Stopped what earlier steps left running, because {because} (security.stepIsolation: Shared keeps it): {}",
+                processes.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// Called when the job is canceled while the step runs: whether the step has to end. A step whose condition
+    /// still holds runs on.
+    pub(crate) fn must_end(&mut self) -> bool {
+        self.job.note_cancellation();
+        let holds = holds(self.job, self.planned).unwrap_or(false);
+        self.runs_on = holds;
+        !holds
+    }
+}

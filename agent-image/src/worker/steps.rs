@@ -1,0 +1,4 @@
+//! The kinds of steps.
+
+pub(crate) mod checkout;
+pub(crate) mod script;

@@ -92,6 +92,16 @@ impl IdentityApi {
     }
 }
 
+impl Answer {
+    /// The refusal's status; a grant is a failure.
+    pub fn refused(self) -> Result<StatusCode> {
+        match self {
+            Self::Refused(status, _) => Ok(status),
+            Self::Granted(claimed) => anyhow::bail!("{} was granted", claimed.agent_name),
+        }
+    }
+}
+
 /// A nonce as an agent makes one.
 pub fn nonce() -> String {
     Uuid::new_v4().simple().to_string()

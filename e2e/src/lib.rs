@@ -11,6 +11,7 @@ pub mod identity_api;
 pub mod jobs;
 pub mod kubectl;
 pub mod names;
+pub mod operator;
 pub mod report;
 pub mod repository;
 pub mod scenario;

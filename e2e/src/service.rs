@@ -13,7 +13,7 @@ use dayfly_wire::queue::{FeedPage, QueuedJob};
 use dayfly_wire::request::JobRequest;
 use dayfly_wire::secret::SecretText;
 use dayfly_wire::timeline::Record;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -78,6 +78,34 @@ impl Service {
         } else {
             Ok(serde_json::from_str(&text)?)
         }
+    }
+
+    /// The status of any call with somebody else's token, or with the administrator's.
+    pub async fn status_for(
+        &self,
+        token: Option<&SecretText>,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<StatusCode> {
+        let url = format!("{}{path}", self.base_url);
+        let mut request = self.http.request(method.clone(), url);
+        request = match token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request.basic_auth("", Some(self.pat.expose())),
+        };
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Ok(request.send().await?.status())
+    }
+
+    /// A client with somebody else's token.
+    pub fn client_for(&self, token: &SecretText) -> Result<Client> {
+        let credential = Credential::Bearer(token.duplicate());
+        Ok(Client::builder(&self.base_url)
+            .credential(credential)
+            .build()?)
     }
 
     /// The pool of that name, made when it is not there.
@@ -245,7 +273,8 @@ pub async fn revoke_pat(name: &str) -> Result<()> {
     .map(drop)
 }
 
-fn scope(job: &QueuedJob) -> PlanScope {
+/// Where the job reports.
+pub fn scope(job: &QueuedJob) -> PlanScope {
     PlanScope {
         project: job.project_id,
         hub: "Build".to_owned(),

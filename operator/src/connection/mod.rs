@@ -1,0 +1,169 @@
+//! PoolConnections: one client, one credential and one health for all that goes to a service.
+//!
+//! [`health`] is pure; [`refresh`] reads Secrets and writes status.
+
+pub mod health;
+pub mod refresh;
+
+use crate::crd::conditions::Reason;
+use crate::crd::connection::PoolConnectionSpec;
+use crate::metrics::Metrics;
+use dayfly_client::{Client, Error};
+use health::{Gate, Standing};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// What may be used of a connection now.
+#[derive(Clone)]
+pub struct Link {
+    /// The client with the credential.
+    pub client: Client,
+    /// The service's URL.
+    pub url: String,
+    /// The CA bundle that agents need too.
+    pub ca_bundle: Option<String>,
+}
+
+/// One connection.
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+pub(crate) struct State {
+    spec: Option<PoolConnectionSpec>,
+    link: Option<Link>,
+    /// Why there is no link.
+    problem: Option<(Reason, String)>,
+    standing: Standing,
+    /// What the link was made from.
+    made_from: Option<refresh::Source>,
+}
+
+/// All connections, by name.
+#[derive(Default)]
+pub struct Connections {
+    all: Mutex<HashMap<String, Arc<Connection>>>,
+}
+
+impl Connections {
+    /// The connection of that name, whether or not the object exists yet.
+    pub fn get(&self, name: &str) -> Arc<Connection> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            all.entry(name.to_owned())
+                .or_insert_with(|| Arc::new(Connection::new(name))),
+        )
+    }
+}
+
+impl Connection {
+    fn new(name: &str) -> Self {
+        let state = State {
+            spec: None,
+            link: None,
+            problem: Some((Reason::ConnectionNotFound, not_found(name))),
+            standing: Standing::default(),
+            made_from: None,
+        };
+        Self {
+            name: name.to_owned(),
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes when the link, the grants or the standing change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(crate) fn announce(&self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// The link, if this namespace may use this pool through it.
+    ///
+    /// # Errors
+    /// Why not. Nothing is asked of the service then.
+    pub fn link(&self, namespace: &str, pool: &str) -> Result<Link, (Reason, String)> {
+        let state = self.lock();
+        let Some(spec) = &state.spec else {
+            return Err((Reason::ConnectionNotFound, not_found(&self.name)));
+        };
+        if !spec.allows(namespace, pool) {
+            let message = format!(
+                "PoolConnection {} does not allow namespace {namespace} to use pool {pool}; ask its administrator for an entry in spec.allow",
+                self.name
+            );
+            return Err((Reason::NotAllowed, message));
+        }
+        match (&state.link, &state.problem) {
+            (Some(link), _) => Ok(link.clone()),
+            (None, Some(problem)) => Err(problem.clone()),
+            (None, None) => Err((
+                Reason::NotChecked,
+                "the connection is being set up".to_owned(),
+            )),
+        }
+    }
+
+    /// The service's URL and CA bundle, for agents; whoever claims an identity was allowed when it was made.
+    pub fn endpoint(&self) -> Option<(String, Option<String>)> {
+        self.lock()
+            .link
+            .as_ref()
+            .map(|link| (link.url.clone(), link.ca_bundle.clone()))
+    }
+
+    /// The link, for what must be done whatever the grants say now.
+    pub fn any_link(&self) -> Option<Link> {
+        self.lock().link.clone()
+    }
+
+    /// How the service takes the credential.
+    pub fn standing(&self) -> Standing {
+        self.lock().standing.clone()
+    }
+
+    /// Whether the service may be asked now.
+    pub fn gate(&self, now: Timestamp) -> Gate {
+        self.lock().standing.gate(now)
+    }
+
+    /// Learns from the end of a call.
+    pub fn learn<T>(
+        &self,
+        metrics: &Metrics,
+        op: &'static str,
+        result: &Result<T, Error>,
+        now: Timestamp,
+    ) {
+        metrics.service_call(op, result);
+        let mut state = self.lock();
+        let before = state.standing.clone();
+        state.standing.learn(result.as_ref().err(), now);
+        let changed = !before.same_verdict(&state.standing);
+        drop(state);
+        if changed {
+            if let Err(error) = result {
+                tracing::warn!(connection = self.name, op, %error, "the standing of a connection changed");
+            } else {
+                tracing::info!(connection = self.name, "the service accepts the credential");
+            }
+            self.announce();
+        }
+    }
+}
+
+fn not_found(name: &str) -> String {
+    format!("there is no PoolConnection {name} in the operator's namespace")
+}

@@ -1,0 +1,11 @@
+//! The identity API: what agents say to the operator. Reachable by hostile job code, so everything is bounded.
+//!
+//! [`decision`] and [`rate`] are pure; the rest does I/O.
+
+pub mod claim;
+pub mod decision;
+pub mod rate;
+pub mod routes;
+pub mod server;
+pub mod termination;
+pub mod token;

@@ -1,0 +1,155 @@
+//! All reads of a round: mirrors, memory, the poller's last look.
+
+use super::facts::{Lists, join};
+use super::plan::Observed;
+use super::status::{Health, ServiceHealth};
+use super::validate::ValidPool;
+use crate::connection::Link;
+use crate::connection::health::Standing;
+use crate::context::Context;
+use crate::crd::conditions::Reason;
+use crate::crd::pool::AgentPool;
+use crate::memory::Owner;
+use crate::mirror::PoolKey;
+use crate::poller::PollState;
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Another AgentPool that was there first, on the same pool of the same connection.
+pub fn earlier_manager(context: &Context, pool: &AgentPool) -> Option<String> {
+    let rank = |pool: &AgentPool| (pool.creation_timestamp(), pool.uid());
+    let own = rank(pool);
+    context
+        .pools
+        .all()
+        .iter()
+        .filter_map(|(_, guarded)| guarded.0.as_ref().ok())
+        .filter(|other| {
+            other.spec.connection == pool.spec.connection
+                && other.spec.pool.eq_ignore_ascii_case(&pool.spec.pool)
+                && other.uid() != pool.uid()
+                && rank(other) < own
+        })
+        .map(|other| {
+            format!(
+                "{}/{}",
+                other.namespace().unwrap_or_default(),
+                other.name_any()
+            )
+        })
+        .next()
+}
+
+/// What a round works with.
+pub struct Observation {
+    /// For the plan.
+    pub observed: Observed,
+    /// For the status.
+    pub health: ServiceHealth,
+    /// For the service.
+    pub link: Option<Link>,
+    /// Whose identities they are.
+    pub owner: Owner,
+}
+
+/// Reads everything.
+pub fn observe(
+    context: &Arc<Context>,
+    key: &PoolKey,
+    object: &AgentPool,
+    pool: &ValidPool,
+    now: Timestamp,
+) -> Observation {
+    let owner = Owner {
+        pool: key.clone(),
+        uid: pool.uid.clone(),
+        connection: pool.connection.clone(),
+    };
+    let connection = context.connections.get(&pool.connection);
+    let link = connection.link(&pool.namespace, &pool.pool);
+    let poll = match &link {
+        Ok(_) => context.pollers.state(
+            context,
+            key,
+            &pool.connection,
+            &pool.pool,
+            pool.poll_interval,
+        ),
+        Err(_) => context.pollers.known(key).unwrap_or_default(),
+    };
+    let standing = connection.standing();
+    let secrets: Vec<_> = context
+        .secrets
+        .of(key)
+        .into_iter()
+        .filter(|secret| secret.pool_uid == pool.uid)
+        .collect();
+    let pods = context.pods.of(key);
+    let sealed: BTreeSet<String> = secrets.iter().map(|secret| secret.name.clone()).collect();
+    context.memory.adopt(&owner, &pods, &sealed);
+    let view = context.memory.view(&pool.uid, &pool.connection);
+    let writable = link.is_ok() && standing.is_accepted() && poll.snapshot.is_some();
+    let lists = Lists {
+        snapshot: poll.snapshot.clone(),
+        secrets,
+        pods,
+        known: view.known,
+        gone: view.gone,
+    };
+    Observation {
+        observed: Observed {
+            identities: join(&pool.uid, lists, now),
+            snapshot: poll.snapshot.clone(),
+            writable,
+            registering: view.registering,
+            backoff: context.backoffs.of(&pool.uid),
+            taken: view.taken,
+            living: living(context),
+            deleting: object.meta().deletion_timestamp.as_ref().map(|time| time.0),
+        },
+        health: health(&link, &standing, &poll),
+        link: link.ok(),
+        owner,
+    }
+}
+
+fn living(context: &Context) -> BTreeSet<String> {
+    let all = context.pools.all();
+    all.iter()
+        .filter_map(|(_, guarded)| match &guarded.0 {
+            Ok(pool) => pool.uid(),
+            Err(invalid) => invalid.metadata.uid.clone(),
+        })
+        .collect()
+}
+
+fn health(
+    link: &Result<Link, (Reason, String)>,
+    standing: &Standing,
+    poll: &PollState,
+) -> ServiceHealth {
+    let credential = match (&standing.verdict, link) {
+        (_, Err((reason @ (Reason::SecretNotFound | Reason::CaBundleNotFound), message))) => {
+            Health::Bad(*reason, message.clone())
+        }
+        (_, Err(_)) | (None, _) => Health::Unknown,
+        (Some(Ok(())), _) => Health::Good,
+        (Some(Err((reason, message))), _) => Health::Bad(*reason, message.clone()),
+    };
+    let pool = match (&poll.problem, &poll.snapshot, link) {
+        (_, _, Err(_)) => Health::Unknown,
+        (Some((reason, message)), _, _) => Health::Bad(*reason, message.clone()),
+        (None, Some(_), _) => Health::Good,
+        (None, None, _) => Health::Unknown,
+    };
+    ServiceHealth {
+        connection: link.as_ref().map(|_| ()).map_err(Clone::clone),
+        credential,
+        pool,
+        last_poll: poll.last_poll,
+        last_success: poll.last_success,
+        errors: poll.errors,
+    }
+}

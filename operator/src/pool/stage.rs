@@ -1,0 +1,326 @@
+//! Where an identity is in its life, told from what is known of it.
+
+use super::facts::{AgentContainer, Identity, Known, KnownPod, PodFact, PodPhase, Presence};
+use crate::crd::conditions::Reason;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// A registration without Secret and pod is left alone for this long: another process may be about to seal its key.
+const HANDOVER: SignedDuration = SignedDuration::from_secs(30);
+/// A pod that was asked for and that no watch has shown for this long is taken for gone.
+const WATCH_LAG: SignedDuration = SignedDuration::from_secs(10);
+/// How long an agent may take to leave after its request has ended.
+const FAREWELL: SignedDuration = SignedDuration::from_secs(120);
+/// How long after its grace period a pod is taken for lost with its node.
+const NODE_SILENCE: SignedDuration = SignedDuration::from_secs(15);
+
+/// Where an identity is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Half made or half gone, too young to judge.
+    Settling,
+    /// Registered and sealed, without a pod.
+    Reserved,
+    /// Has a pod that does not listen yet.
+    Starting,
+    /// Listens, since then.
+    Idle(Timestamp),
+    /// Listens, and is disabled since then: it will leave.
+    Draining(Timestamp),
+    /// Has a job.
+    Busy,
+    /// Its job has ended or its pod was asked to go; it is on its way out by itself.
+    Leaving,
+    /// It failed and is kept for people to look at, since then.
+    Kept(Timestamp),
+    /// It has to be removed.
+    Over(End),
+}
+
+/// How an identity came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// One word.
+    pub reason: Reason,
+    /// What a person, and the request, should be told.
+    pub message: String,
+    /// Whether the pod may be kept for people to look at.
+    pub keep: bool,
+}
+
+impl End {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            keep: false,
+        }
+    }
+
+    fn kept(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            keep: true,
+            ..Self::new(reason, message)
+        }
+    }
+
+    /// Whether a request that the agent held is to be failed.
+    pub fn is_abnormal(&self) -> bool {
+        self.reason != Reason::JobFinished
+    }
+}
+
+/// Tells the stage.
+pub fn stage(identity: &Identity, startup_timeout: Duration, now: Timestamp) -> Stage {
+    match &identity.pod {
+        Some(pod) => with_pod(identity, pod, startup_timeout, now),
+        None => without_pod(identity, now),
+    }
+}
+
+fn without_pod(identity: &Identity, now: Timestamp) -> Stage {
+    let known = identity.known.as_ref();
+    match known.map(|known| &known.pod) {
+        Some(KnownPod::Creating) => return Stage::Starting,
+        Some(KnownPod::Created {
+            at, seen: false, ..
+        }) if now.duration_since(*at) < WATCH_LAG => {
+            return Stage::Starting;
+        }
+        Some(KnownPod::Created { .. } | KnownPod::Adopted { .. }) => return pod_gone(known),
+        Some(KnownPod::None) | None => {}
+    }
+    match (&identity.registration, &identity.secret) {
+        (Presence::Present(registration), Some(_)) if !registration.enabled => Stage::Over(
+            End::new(Reason::OrphanRemoved, "the registration was disabled"),
+        ),
+        (Presence::Present(_) | Presence::Unknown, Some(_)) => Stage::Reserved,
+        (Presence::Absent, Some(secret)) => {
+            let settled = |at: Timestamp| {
+                identity
+                    .snapshot
+                    .is_some_and(|begun| begun.duration_since(at) > HANDOVER)
+            };
+            if secret.created.is_none_or(settled) {
+                Stage::Over(End::new(Reason::OrphanRemoved, "its registration is gone"))
+            } else {
+                Stage::Settling
+            }
+        }
+        (Presence::Present(registration), None) => {
+            let ended = known.and_then(|known| known.ended.as_deref());
+            let old = registration
+                .created
+                .is_none_or(|at| now.duration_since(at) > HANDOVER);
+            match ended {
+                Some(message) => Stage::Over(End::new(Reason::AgentLost, message)),
+                None if old => Stage::Over(End::new(
+                    Reason::AgentLost,
+                    "the agent's pod disappeared while nobody watched",
+                )),
+                None => Stage::Settling,
+            }
+        }
+        (Presence::Absent, None) => {
+            Stage::Over(End::new(Reason::OrphanRemoved, "nothing is left of it"))
+        }
+        (Presence::Unknown, None) => Stage::Settling,
+    }
+}
+
+fn pod_gone(known: Option<&Known>) -> Stage {
+    let finished = known.is_some_and(|known| known.finished.is_some());
+    let message = known.and_then(|known| known.ended.clone());
+    Stage::Over(if finished {
+        End::new(Reason::JobFinished, "the agent is done")
+    } else {
+        End::new(
+            Reason::AgentLost,
+            message
+                .unwrap_or_else(|| "the agent's pod was deleted while it was at work".to_owned()),
+        )
+    })
+}
+
+fn with_pod(
+    identity: &Identity,
+    pod: &PodFact,
+    startup_timeout: Duration,
+    now: Timestamp,
+) -> Stage {
+    if let Some(end) = ended(identity, pod, now) {
+        return end;
+    }
+    let known = identity.known.as_ref();
+    match known.and_then(|known| known.pod.uid()) {
+        Some(uid) if uid != pod.uid => {
+            return Stage::Over(End::new(
+                Reason::AgentLost,
+                "another pod took the agent's name; its identity is burned",
+            ));
+        }
+        None if known.is_none_or(|known| known.pod == KnownPod::None)
+            && identity.secret.is_some() =>
+        {
+            return Stage::Over(End::new(
+                Reason::AgentLost,
+                "the agent had not claimed its identity when the operator restarted",
+            ));
+        }
+        Some(_) | None => {}
+    }
+    if is_busy(identity, pod) {
+        return at_work(identity, now);
+    }
+    if pod.deletion.is_some() {
+        return Stage::Leaving;
+    }
+    let created = pod.created.unwrap_or(now);
+    if identity.secret.is_some() || !is_listening(identity, pod) {
+        let limit = SignedDuration::try_from(startup_timeout).unwrap_or(SignedDuration::MAX);
+        if now.duration_since(created) > limit {
+            return Stage::Over(End::new(
+                Reason::StartupTimeout,
+                startup_message(pod, startup_timeout),
+            ));
+        }
+        return Stage::Starting;
+    }
+    idle(identity, created)
+}
+
+/// The pod's own ends, which need no memory.
+fn ended(identity: &Identity, pod: &PodFact, now: Timestamp) -> Option<Stage> {
+    let known = identity.known.as_ref();
+    let removed =
+        !matches!(identity.registration, Presence::Present(_)) && identity.secret.is_none();
+    if known.is_some_and(|known| known.finished.is_some()) || pod.phase == PodPhase::Succeeded {
+        return Some(Stage::Over(End::new(
+            Reason::JobFinished,
+            "the agent is done",
+        )));
+    }
+    let end = match (&pod.agent, pod.phase) {
+        (AgentContainer::Terminated { code: 0, .. }, _) => {
+            return Some(Stage::Over(End::new(
+                Reason::JobFinished,
+                "the agent is done",
+            )));
+        }
+        (_, PodPhase::Failed) if pod.reason == "Evicted" => End::kept(
+            Reason::AgentEvicted,
+            format!("the agent's pod was evicted: {}", pod.message),
+        ),
+        (AgentContainer::Terminated { code, reason }, _) => End::kept(
+            Reason::AgentFailed,
+            format!("the agent ended with exit code {code} ({reason})"),
+        ),
+        (_, PodPhase::Failed) => End::kept(
+            Reason::AgentFailed,
+            format!("the agent's pod failed: {} {}", pod.reason, pod.message)
+                .trim_end()
+                .to_owned(),
+        ),
+        _ => {
+            let silent = pod
+                .deletion
+                .is_some_and(|at| now.duration_since(at) > NODE_SILENCE);
+            return silent.then(|| {
+                Stage::Over(End::new(
+                    Reason::AgentLost,
+                    "the agent's pod did not end within its grace period; its node does not answer",
+                ))
+            });
+        }
+    };
+    if removed && pod.deletion.is_none() {
+        return Some(Stage::Kept(pod.created.unwrap_or(now)));
+    }
+    Some(Stage::Over(end))
+}
+
+fn is_busy(identity: &Identity, pod: &PodFact) -> bool {
+    pod.busy
+        || identity.request.is_some()
+        || identity
+            .known
+            .as_ref()
+            .is_some_and(|known| known.accepted.is_some())
+}
+
+/// Busy while the request is unfinished, as far as the snapshot is new enough to tell.
+fn at_work(identity: &Identity, now: Timestamp) -> Stage {
+    let known = identity.known.as_ref();
+    let accepted = known.and_then(|known| known.accepted).map(|(_, at)| at);
+    let unseen = match (identity.snapshot, accepted) {
+        (None, _) => true,
+        (Some(begun), Some(at)) => begun <= at,
+        (Some(_), None) => false,
+    };
+    if identity.request.is_some() || unseen {
+        return Stage::Busy;
+    }
+    let overdue = known
+        .and_then(|known| known.request_gone)
+        .is_some_and(|since| now.duration_since(since) > FAREWELL);
+    if overdue {
+        return Stage::Over(End::new(
+            Reason::JobFinished,
+            "the agent did not leave after its job",
+        ));
+    }
+    Stage::Leaving
+}
+
+fn is_listening(identity: &Identity, pod: &PodFact) -> bool {
+    match &identity.known {
+        Some(known) if known.listening.is_some() => true,
+        Some(Known {
+            pod: KnownPod::Adopted { .. },
+            ..
+        })
+        | None => pod.agent == AgentContainer::Running,
+        Some(_) => false,
+    }
+}
+
+fn idle(identity: &Identity, created: Timestamp) -> Stage {
+    let known = identity.known.as_ref();
+    let registration = match &identity.registration {
+        Presence::Present(registration) => registration,
+        Presence::Unknown => return Stage::Idle(created),
+        Presence::Absent => {
+            return Stage::Over(End::new(
+                Reason::AgentLost,
+                "its registration was removed from the pool",
+            ));
+        }
+    };
+    let since = known
+        .and_then(|known| known.listening)
+        .or(registration.changed)
+        .unwrap_or(created);
+    if registration.enabled {
+        Stage::Idle(since)
+    } else {
+        // Disabled by an earlier process: any snapshot is later than that.
+        let disabled = known
+            .and_then(|known| known.disabled)
+            .unwrap_or(Timestamp::MIN);
+        Stage::Draining(disabled)
+    }
+}
+
+fn startup_message(pod: &PodFact, limit: Duration) -> String {
+    let limit = humantime::format_duration(limit);
+    match &pod.agent {
+        AgentContainer::Waiting(reason) if !reason.is_empty() => {
+            format!("the agent did not listen within {limit}: its container waits ({reason})")
+        }
+        AgentContainer::Waiting(_)
+        | AgentContainer::Running
+        | AgentContainer::Terminated { .. } => {
+            format!("the agent did not listen within {limit}")
+        }
+    }
+}

@@ -27,6 +27,9 @@ pub enum Command {
         /// Only this one: agentpools or poolconnections.
         #[arg(value_parser = ["agentpools", "poolconnections"])]
         plural: Option<String>,
+        /// Write one file for each into this directory instead.
+        #[arg(long, conflicts_with = "plural")]
+        directory: Option<std::path::PathBuf>,
     },
     /// Add a sealing key. New identities are sealed under it; the old keys go on opening what they sealed.
     RotateSealingKey {

@@ -38,7 +38,14 @@ const HOUSEKEEPING: Duration = Duration::from_secs(60);
 pub async fn main(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run(args) => run(*args).await,
-        Command::Crd { plural } => print(&crd::yaml(plural.as_deref())?),
+        Command::Crd {
+            directory: Some(directory),
+            ..
+        } => write_definitions(&directory),
+        Command::Crd {
+            plural,
+            directory: None,
+        } => print(&crd::yaml(plural.as_deref())?),
         Command::RotateSealingKey { namespace } => rotate(&namespace).await,
         Command::Version => print(&format!("dayfly-operator {}\n", env!("CARGO_PKG_VERSION"))),
     }
@@ -48,6 +55,16 @@ fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .context("failed to write to standard output")
+}
+
+fn write_definitions(directory: &std::path::Path) -> anyhow::Result<()> {
+    for document in crd::documents() {
+        let plural = &document.spec.names.plural;
+        let path = directory.join(format!("{}_{plural}.yaml", document.spec.group));
+        std::fs::write(&path, crd::yaml(Some(plural))?)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 async fn rotate(namespace: &str) -> anyhow::Result<()> {

@@ -171,9 +171,7 @@ async fn a_token_that_is_not_the_pods_own_for_this_purpose_is_refused() -> Resul
 /// A pod of the same name in a namespace that the AgentPool has nothing to do with.
 async fn namesake(scenario: &Scenario, name: &str) -> Result<Pod> {
     let pods: Api<Pod> = Api::namespaced(scenario.kube.clone(), "default");
-    Ok(pods
-        .create(&PostParams::default(), &nowhere(name)?)
-        .await?)
+    Ok(pods.create(&PostParams::default(), &nowhere(name)?).await?)
 }
 
 /// A pod without a node.
@@ -420,11 +418,7 @@ async fn forbidden_calls(
             format!("{pool}/messages/1?sessionId={session}"),
             None,
         ),
-        (
-            Method::DELETE,
-            format!("{pool}/sessions/{session}"),
-            None,
-        ),
+        (Method::DELETE, format!("{pool}/sessions/{session}"), None),
         get(format!("{pool}/jobrequests?completedRequestCount=0")),
         get(format!("{pool}/jobrequests/{request}")),
         (
@@ -443,7 +437,11 @@ async fn forbidden_calls(
             format!("{plan}/timelines/{}/records", job.timeline_id),
             Some(json!({ "count": 0, "value": [] })),
         ),
-        (Method::POST, format!("{plan}/logs"), Some(json!({ "path": "logs\\x" }))),
+        (
+            Method::POST,
+            format!("{plan}/logs"),
+            Some(json!({ "path": "logs\\x" })),
+        ),
         (
             Method::POST,
             format!("{plan}/events"),

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dayfly_e2e::deadline::until;
 use dayfly_e2e::jobs::{GONE_LIMIT, JOB_LIMIT, bash};
 use dayfly_e2e::names::{OPERATOR_NAMESPACE, PROJECT};
-use dayfly_e2e::{kubectl, repository};
 use dayfly_e2e::scenario::{Scenario, name_of};
 use dayfly_e2e::service::scope;
+use dayfly_e2e::{kubectl, repository};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_keys::sealing::{SealingKey, SealingKeys};
 use dayfly_wire::event::TaskResult;
@@ -90,8 +90,12 @@ impl<'a> Findings<'a> {
             .collect();
         let after = |word: &'static str| lines.iter().filter_map(move |l| l.strip_prefix(word));
         Self {
-            found: after("FOUND ").filter_map(|f| f.split_once(" in ")).collect(),
-            planted: after("PLANTED ").filter_map(|p| p.split_once(' ')).collect(),
+            found: after("FOUND ")
+                .filter_map(|f| f.split_once(" in "))
+                .collect(),
+            planted: after("PLANTED ")
+                .filter_map(|p| p.split_once(' '))
+                .collect(),
             lines,
         }
     }
@@ -159,20 +163,32 @@ async fn values(scenario: &Scenario, identities: &[Secret], secret: &str) -> Res
     let mut add = |name: &str, bytes: &[u8]| {
         values.insert(name.to_owned(), bytes.to_vec());
     };
-    add("canary", uuid::Uuid::new_v4().simple().to_string().as_bytes());
+    add(
+        "canary",
+        uuid::Uuid::new_v4().simple().to_string().as_bytes(),
+    );
     add("secret-variable", secret.as_bytes());
-    add("administrator-token", scenario.service.pat().expose().as_bytes());
+    add(
+        "administrator-token",
+        scenario.service.pat().expose().as_bytes(),
+    );
     add("operator-token", &credential(scenario).await?);
     add("job-token", token_head("dayfly-job").as_bytes());
     add("listen-token", token_head("dayfly-listen").as_bytes());
-    add("service-account-token", service_account_head(scenario).await?.as_bytes());
+    add(
+        "service-account-token",
+        service_account_head(scenario).await?.as_bytes(),
+    );
     add("private-key", &PKCS8);
     add("private-key-text", PKCS8_TEXT.as_bytes());
     let sealing = sealing_keys(scenario).await?;
     for (number, secret) in identities.iter().enumerate() {
         let key = private_key(&sealing, secret)?;
         let text = key.to_base64()?;
-        add(&format!("key-{number}-text"), &text.expose().as_bytes()[800..832]);
+        add(
+            &format!("key-{number}-text"),
+            &text.expose().as_bytes()[800..832],
+        );
         let prime = prime_of(&key.to_pkcs8()?)?;
         let part = part_in_one_line(&prime)?;
         add(&format!("key-{number}-prime"), &part);
@@ -206,10 +222,17 @@ async fn credential(scenario: &Scenario) -> Result<Vec<u8>> {
 
 async fn sealing_keys(scenario: &Scenario) -> Result<SealingKeys> {
     let secrets: Api<Secret> = Api::namespaced(scenario.kube.clone(), OPERATOR_NAMESPACE);
-    let data = secrets.get("dayfly-sealing").await?.data.context("no data")?;
+    let data = secrets
+        .get("dayfly-sealing")
+        .await?
+        .data
+        .context("no data")?;
     let mut keys = Vec::new();
     for (name, bytes) in data {
-        if let Some((_, id)) = name.strip_prefix("key-").and_then(|rest| rest.split_once('-')) {
+        if let Some((_, id)) = name
+            .strip_prefix("key-")
+            .and_then(|rest| rest.split_once('-'))
+        {
             keys.push(SealingKey::from_bytes(id, &bytes.0)?);
         }
     }
@@ -236,7 +259,10 @@ fn prime_of(der: &[u8]) -> Result<Vec<u8>> {
         numbers = element(numbers)?.1;
     }
     let (prime, _) = element(numbers)?;
-    ensure!((128..=129).contains(&prime.len()), "not a prime of RSA-2048");
+    ensure!(
+        (128..=129).contains(&prime.len()),
+        "not a prime of RSA-2048"
+    );
     Ok(prime.to_vec())
 }
 
@@ -247,7 +273,9 @@ fn element(der: &[u8]) -> Result<(&[u8], &[u8])> {
         (first, 2)
     } else {
         let bytes = der.get(2..2 + first - 0x80).context("too short")?;
-        let length = bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let length = bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
         (length, 2 + bytes.len())
     };
     let content = der.get(start..start + length).context("too short")?;
@@ -276,11 +304,21 @@ async fn the_token_of_a_job_reaches_its_own_plan_and_dies_with_the_job() -> Resu
 
         let plan = |job: &QueuedJob| {
             let at = scope(job);
-            format!("/{}/_apis/distributedtask/hubs/{}/plans/{}", at.project, at.hub, at.plan)
+            format!(
+                "/{}/_apis/distributedtask/hubs/{}/plans/{}",
+                at.project, at.hub, at.plan
+            )
         };
         let timeline = |job: &QueuedJob| format!("{}/timelines/{}", plan(job), job.timeline_id);
-        let sources = format!("/{PROJECT}/_git/{}/info/refs?service=git-upload-pack", scenario.name);
-        let get = async |path: &str| service.status_for(Some(&token), &Method::GET, path, None).await;
+        let sources = format!(
+            "/{PROJECT}/_git/{}/info/refs?service=git-upload-pack",
+            scenario.name
+        );
+        let get = async |path: &str| {
+            service
+                .status_for(Some(&token), &Method::GET, path, None)
+                .await
+        };
 
         // While it runs: its own plan and its project's sources.
         for path in [&timeline(&job), &sources] {
@@ -298,14 +336,31 @@ async fn the_token_of_a_job_reaches_its_own_plan_and_dies_with_the_job() -> Resu
         for (method, path, body) in [
             (Method::GET, timeline(&other), None),
             (Method::PATCH, records, Some(nothing)),
-            (Method::POST, format!("{}/events", plan(&other)), Some(ending)),
+            (
+                Method::POST,
+                format!("{}/events", plan(&other)),
+                Some(ending),
+            ),
             (Method::GET, format!("{pool}/agents"), None),
             (Method::DELETE, format!("{pool}/agents/1"), None),
-            (Method::GET, format!("{pool}/jobrequests?completedRequestCount=0"), None),
-            (Method::POST, format!("/{PROJECT}/_apis/dayfly/jobs"), Some(queue)),
+            (
+                Method::GET,
+                format!("{pool}/jobrequests?completedRequestCount=0"),
+                None,
+            ),
+            (
+                Method::POST,
+                format!("/{PROJECT}/_apis/dayfly/jobs"),
+                Some(queue),
+            ),
         ] {
-            let status = service.status_for(Some(&token), &method, &path, body.as_ref()).await?;
-            ensure!(status == StatusCode::FORBIDDEN, "{method} {path} answered {status}");
+            let status = service
+                .status_for(Some(&token), &method, &path, body.as_ref())
+                .await?;
+            ensure!(
+                status == StatusCode::FORBIDDEN,
+                "{method} {path} answered {status}"
+            );
         }
 
         scenario.release(&identity).await?;
@@ -337,7 +392,9 @@ async fn captured(scenario: &Scenario) -> Result<(QueuedJob, String, SecretText)
     });
     let job = scenario.queue(&[step]).await?;
     let service = &scenario.service;
-    service.wait_for_line(&job, "REVEALED-ALL", JOB_LIMIT).await?;
+    service
+        .wait_for_line(&job, "REVEALED-ALL", JOB_LIMIT)
+        .await?;
     let identity = scenario.identity_of(&job).await?;
     let hex = until("the token in the feed", JOB_LIMIT, || async {
         let feed = service.feed(job.request_id, 0).await?;

@@ -5,6 +5,7 @@ use anyhow::Context;
 use dayfly_pool_service::clock::SystemClock;
 use dayfly_pool_service::server;
 use dayfly_pool_service::service::{POLL_HOLD, Service, Settings};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -56,6 +57,7 @@ fn start_logging() {
     let json = std::env::var("DAYFLY_LOG_FORMAT").is_ok_and(|format| format == "json");
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if json {
         subscriber.json().init();

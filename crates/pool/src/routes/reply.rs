@@ -7,7 +7,7 @@ use axum::body::HttpBody as _;
 use axum::response::{IntoResponse, Response};
 use dayfly_wire::collection::Collection;
 use dayfly_wire::error::ServiceError;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -108,6 +108,9 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         if let Ok(header) = header {
             headers.insert(SERVICE_ERROR, header);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.append(WWW_AUTHENTICATE, BEARER);

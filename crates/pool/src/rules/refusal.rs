@@ -36,6 +36,8 @@ pub enum Kind {
     SessionConflict,
     /// The session is over.
     SessionExpired,
+    /// Too much is asked at once; ask again.
+    Busy,
     /// The service's own fault.
     Internal,
 }
@@ -54,6 +56,7 @@ impl Kind {
             | Self::JobNotFound
             | Self::PlanNotFound => 404,
             Self::AgentExists | Self::Exists | Self::JobStillRunning | Self::SessionConflict => 409,
+            Self::Busy => 503,
             Self::Internal => 500,
         }
     }
@@ -74,7 +77,7 @@ impl Kind {
             Self::JobStillRunning => key::JOB_STILL_RUNNING,
             Self::SessionConflict => key::SESSION_CONFLICT,
             Self::SessionExpired => key::SESSION_EXPIRED,
-            Self::Internal => key::INTERNAL,
+            Self::Busy | Self::Internal => key::INTERNAL,
         }
     }
 }

@@ -9,6 +9,7 @@ use sqlx::sqlite::{
     SqliteRow, SqliteSynchronous,
 };
 use sqlx::{ColumnIndex, Decode, Pool, Row as _, Type};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -34,8 +35,13 @@ pub const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Opens the database.
+/// Opens the database. Its files are for this user alone: they hold hashes of tokens, and what jobs wrote.
 pub async fn open(path: &Path, connections: u32) -> Result<Pool<Db>, sqlx::Error> {
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)

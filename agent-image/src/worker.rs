@@ -90,7 +90,7 @@ async fn run(args: &WorkerArgs) -> Result<Option<dayfly_wire::event::TaskResult>
     std::fs::create_dir_all(&facts.pages)?;
     let volume = WorkVolume::open(&facts.work)?;
     let outbox = Outbox::new(RecordId(message.job_id.0), facts.pages.clone(), masker);
-    let (reporter, sending) = Reporter::start(outbox, &destination);
+    let (reporter, sending) = Reporter::start(outbox, &destination, listener.canceled().clone());
     tokio::spawn(listener::follow_feed_interval(
         listener.feed_interval(),
         reporter.clone(),

@@ -13,7 +13,7 @@ use dayfly_wire::timeline::{Record, RecordVariable};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How long a process that was stopped may still take before everything is killed.
+/// How long a process that was stopped may still take before everything is killed; and how long that may take.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a process ended.
@@ -33,6 +33,7 @@ impl Running<'_> {
         let mut output = StepOutput::default();
         let mut stopped: Option<StepError> = None;
         let mut give_up: Option<Instant> = None;
+        let mut killing = None;
         let exit = loop {
             let canceled = self.job.listener.canceled().clone();
             let waits = stopped.is_none();
@@ -52,10 +53,15 @@ impl Running<'_> {
                     stopped = Some(StepError::TimedOut);
                     give_up = Some(self.stop(&process).await?);
                 }
-                () = until(give_up), if give_up.is_some() => {
-                    give_up = None;
-                    self.job.link.kill_everything().await?;
-                }
+                () = until(give_up), if give_up.is_some() => match killing {
+                    // Not awaited here: its answer may be behind output that only this loop takes.
+                    None => {
+                        let link = self.job.link.clone();
+                        killing = Some(tokio::spawn(async move { link.kill_everything().await }));
+                        give_up = Some(Instant::now() + STOP_LIMIT);
+                    }
+                    Some(_) => return Err(StepError::StepHostLost),
+                },
             }
         };
         self.finish_output(&mut output);

@@ -274,7 +274,7 @@ impl AgentProcesses {
 
 impl Drop for AgentProcesses {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("SHOW_LOGS").is_some() {
             println!("--- {} agent\n{}", self.name, self.agent_log());
             let host = std::fs::read_to_string(self.directory.join("step-host.log"));
             println!("--- {} step host\n{}", self.name, host.unwrap_or_default());
@@ -388,4 +388,14 @@ pub fn descendants(root: u32) -> Vec<(u32, String)> {
             (pid, String::from_utf8_lossy(&line).replace('\0', " "))
         })
         .collect()
+}
+
+/// Sends a signal to a process that this test started.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
+    assert!(status.success(), "failed to signal {pid}");
 }

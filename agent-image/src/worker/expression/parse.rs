@@ -236,7 +236,7 @@ mod tests {
                 "dependencies.a",
                 ParseError::Unrecognized("dependencies".into()),
             ),
-            ("a && b", ParseError::Unrecognized("a".into())),
+            ("a && b", ParseError::Unrecognized("&& b".into())),
         ] {
             let found = Expression::parse(text).unwrap_err();
             assert_eq!(found, error, "{text}");

@@ -20,6 +20,10 @@ const FEED_INTERVAL: u64 = 500;
 const FEED_INTERVALS: std::ops::RangeInclusive<u64> = 250..=60_000;
 /// Posts of live lines in one pass.
 const FEED_POSTS: usize = 5;
+/// The longest interval while calls fail.
+const SLOWEST: Duration = Duration::from_secs(30);
+/// After this many refusals in a row the job is over.
+const REFUSALS: u32 = 3;
 /// How often the last pass is tried, and how long it may take in all.
 const LAST_TRIES: u32 = 8;
 const LAST_LIMIT: Duration = Duration::from_secs(120);
@@ -41,6 +45,8 @@ pub(crate) struct Reporter {
     /// Later than `closing`: the last log references are records too.
     closing_records: CancellationToken,
     feed_interval: AtomicU64,
+    /// Cancelled when the service takes no records of this job any more: it has ended the job itself.
+    refused: CancellationToken,
 }
 
 /// The running loops.
@@ -52,13 +58,18 @@ pub(crate) struct Sending {
 
 impl Reporter {
     /// Starts to send.
-    pub(crate) fn start(outbox: Outbox, destination: &Destination) -> (Arc<Self>, Sending) {
+    pub(crate) fn start(
+        outbox: Outbox,
+        destination: &Destination,
+        refused: CancellationToken,
+    ) -> (Arc<Self>, Sending) {
         let reporter = Arc::new(Self {
             outbox: Mutex::new(outbox),
             changed: watch::Sender::new(()),
             closing: CancellationToken::new(),
             closing_records: CancellationToken::new(),
             feed_interval: AtomicU64::new(FEED_INTERVAL),
+            refused,
         });
         let sending = Sending {
             records: tokio::spawn(records_loop(Arc::clone(&reporter), destination.clone())),
@@ -151,16 +162,22 @@ async fn feed_loop(reporter: Arc<Reporter>, to: Destination) {
 
 async fn records_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
     let mut changed = reporter.changed.subscribe();
+    let mut failures = 0;
     loop {
         let last = reporter.closing_records.is_cancelled();
         let sent = send_records(&reporter, &to).await;
         if last {
             return sent.is_ok() || retry_last(|| send_records(&reporter, &to)).await;
         }
-        if sent.is_err() {
+        failures = after(&sent, failures);
+        if failures == REFUSALS && sent.is_err_and(|error| !error.is_retryable()) {
+            tracing::error!("the service takes no records of this job any more; ending it");
+            reporter.refused.cancel();
+        }
+        if failures > 0 {
             changed.mark_changed();
         }
-        let next = Instant::now() + RECORD_INTERVAL;
+        let next = Instant::now() + slower(RECORD_INTERVAL, failures);
         Reporter::wait(&reporter.closing_records, &mut changed, next).await;
     }
 }
@@ -186,18 +203,33 @@ async fn send_records(reporter: &Reporter, to: &Destination) -> Result<(), Error
 async fn logs_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
     let mut changed = reporter.changed.subscribe();
     let mut logs = Logs::default();
+    let mut failures = 0;
     loop {
         let last = reporter.closing.is_cancelled();
         let sent = logs.send(&reporter, &to).await;
         if last {
             return sent.is_ok() || retry_logs(&mut logs, &reporter, &to).await;
         }
-        if sent.is_err() {
+        failures = after(&sent, failures);
+        if failures > 0 {
             changed.mark_changed();
         }
-        let next = Instant::now() + LOG_INTERVAL;
+        let next = Instant::now() + slower(LOG_INTERVAL, failures);
         Reporter::wait(&reporter.closing, &mut changed, next).await;
     }
+}
+
+/// How many failures in a row there are now.
+fn after(sent: &Result<(), Error>, failures: u32) -> u32 {
+    match sent {
+        Ok(()) => 0,
+        Err(_) => failures.saturating_add(1),
+    }
+}
+
+/// A service in trouble is asked less and less often.
+fn slower(interval: Duration, failures: u32) -> Duration {
+    interval.saturating_mul(1 << failures.min(10)).min(SLOWEST)
 }
 
 async fn retry_last<F: Future<Output = Result<(), Error>>>(send: impl Fn() -> F) -> bool {

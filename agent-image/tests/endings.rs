@@ -1,4 +1,5 @@
 //! Jobs and agents that end otherwise than by their last step.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is all test code.
 
 mod support;
 

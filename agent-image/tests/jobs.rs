@@ -1,4 +1,5 @@
 //! Jobs that run to their end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is all test code.
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What the job token and secrets reach, and what they do not.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is all test code.
 
 mod support;
 

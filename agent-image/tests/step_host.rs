@@ -1,4 +1,5 @@
 //! The step host by itself, spoken to over its socket.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is all test code.
 
 mod support;
 
@@ -8,7 +9,7 @@ use dayfly_agent::host::protocol::{Answer, Exit, Program, Request, Stream, VERSI
 use futures::{SinkExt, StreamExt};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::{AGENT, descendants, wait_for};
+use support::{AGENT, as_agent_user, descendants, give_away, wait_for};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::codec::Framed;
@@ -24,7 +25,9 @@ impl StepHost {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
-        let child = Command::new(AGENT)
+        give_away(directory.path());
+        let mut command = Command::new(AGENT);
+        command
             .args(["step-host", "--not-process-one", "--socket"])
             .arg(&socket)
             .arg("--work")
@@ -33,9 +36,8 @@ impl StepHost {
             .arg(directory.path().join("scripts"))
             .env("DAYFLY_HIDDEN", "x")
             .env("FROM_THE_IMAGE", "yes")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stdin(Stdio::null());
+        let child = as_agent_user(&mut command).spawn().unwrap();
         let (stream, _) = tokio::time::timeout(Duration::from_secs(20), listener.accept())
             .await
             .expect("the step host connects")

@@ -1,5 +1,6 @@
 //! The whole on one machine: a real pool service in this process, and agent and step host as processes.
 #![allow(dead_code, unreachable_pub)] // Every test file uses its own part of this.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // It is all test code.
 
 use dayfly_client::{Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
@@ -12,11 +13,14 @@ use dayfly_wire::queue::{GitRepository, QueuedJob};
 use dayfly_wire::secret::SecretText;
 use dayfly_wire::timeline::Record;
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub const AGENT: &str = env!("CARGO_BIN_EXE_dayfly-agent");
+const AGENT_USER: u32 = 10001;
 pub const POOL: &str = "linux";
 pub const PROJECT: &str = "demo";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -120,9 +124,12 @@ impl World {
     pub fn agent_with(&self, identity: &ClaimedIdentity) -> AgentProcesses {
         let name = identity.agent_name.clone();
         let directory = self.directory.path().join(&name);
-        std::fs::create_dir_all(directory.join("pages")).unwrap();
+        for part in ["pages", "volume/work", "scripts"] {
+            std::fs::create_dir_all(directory.join(part)).unwrap();
+        }
         let file = directory.join("identity.json");
         std::fs::write(&file, serde_json::to_vec(identity).unwrap()).unwrap();
+        give_away(&directory);
         let socket = directory.join("s.sock");
         let agent = logged(
             Command::new(AGENT)
@@ -320,9 +327,47 @@ pub async fn wait_for<T, F: Future<Output = Option<T>>>(
     }
 }
 
+/// As in a pod, the processes are nobody special: root gives them a user of their own.
+pub fn as_agent_user(command: &mut Command) -> &mut Command {
+    if is_root() {
+        command.uid(AGENT_USER).gid(AGENT_USER);
+    }
+    command
+}
+
+/// Lets the agent's user have a directory, and reach it.
+pub fn give_away(directory: &Path) {
+    if !is_root() {
+        return;
+    }
+    for above in directory
+        .ancestors()
+        .skip(1)
+        .filter(|above| above.starts_with(std::env::temp_dir()))
+    {
+        if above != std::env::temp_dir() {
+            std::fs::set_permissions(above, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    let status = Command::new("chown")
+        .args(["-R", &format!("{AGENT_USER}:{AGENT_USER}")])
+        .arg(directory)
+        .status()
+        .unwrap();
+    assert!(
+        status.success(),
+        "failed to give {} away",
+        directory.display()
+    );
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 fn logged(command: &mut Command, log: &Path) -> Child {
     let file = std::fs::File::create(log).unwrap();
-    command
+    as_agent_user(command)
         .env(
             "DAYFLY_LOG",
             "debug,hyper=info,reqwest=info,hyper_util=info,h2=info,hickory=info",

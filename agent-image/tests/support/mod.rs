@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub)] // Every test file uses its own part of this.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // It is all test code.
 
+pub mod operator;
+
 use dayfly_client::{Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_pool_service::testing::{ALL_SCOPES, PoolHandle};
@@ -122,20 +124,30 @@ impl World {
     }
 
     pub fn agent_with(&self, identity: &ClaimedIdentity) -> AgentProcesses {
-        let name = identity.agent_name.clone();
-        let directory = self.directory.path().join(&name);
+        let directory = self.agent_directory(&identity.agent_name);
+        let file = directory.join("identity.json");
+        std::fs::write(&file, serde_json::to_vec(identity).unwrap()).unwrap();
+        let mut command = Command::new(AGENT);
+        command.arg("listen").arg("--identity-file").arg(&file);
+        self.start_agent(&identity.agent_name, command)
+    }
+
+    /// A directory for an agent, as its pod's volumes.
+    pub fn agent_directory(&self, name: &str) -> PathBuf {
+        let directory = self.directory.path().join(name);
         for part in ["pages", "volume/work", "scripts"] {
             std::fs::create_dir_all(directory.join(part)).unwrap();
         }
-        let file = directory.join("identity.json");
-        std::fs::write(&file, serde_json::to_vec(identity).unwrap()).unwrap();
+        directory
+    }
+
+    /// Starts a `listen` that lacks only what every agent is given, and a step host.
+    pub fn start_agent(&self, name: &str, mut listen: Command) -> AgentProcesses {
+        let directory = self.agent_directory(name);
         give_away(&directory);
         let socket = directory.join("s.sock");
         let agent = logged(
-            Command::new(AGENT)
-                .arg("listen")
-                .arg("--identity-file")
-                .arg(&file)
+            listen
                 .arg("--socket")
                 .arg(&socket)
                 .arg("--work")
@@ -157,7 +169,7 @@ impl World {
             &directory.join("step-host.log"),
         );
         AgentProcesses {
-            name,
+            name: name.to_owned(),
             directory,
             agent,
             step_host,

@@ -194,8 +194,13 @@ impl Service<'_> {
             "replace agent",
             self.client.replace_agent(self.pool, &document).await,
         )?;
+        let message = if retire.end.is_abnormal() {
+            retire.end.message.as_str()
+        } else {
+            "the agent left without ending its job"
+        };
         if let Some(request) = request.or(retire.request) {
-            self.fail(request, &retire.end.message).await?;
+            self.fail(request, message).await?;
         }
         Ok(())
     }
@@ -267,7 +272,7 @@ async fn report(context: &Context, site: &Site, removal: &Removal) {
             reason: end.reason.as_str(),
         })
         .inc();
-    tracing::info!(pool = %site.owner.pool, identity, reason = end.reason.as_str(), message = end.message, "an agent is removed");
+    tracing::info!(pool = %site.owner.pool, identity, reason = end.reason.as_str(), why = end.message, "an agent is removed");
     let failed_start = removal.never_listened
         && matches!(
             end.reason,

@@ -194,18 +194,17 @@ fn ended(identity: &Identity, pod: &PodFact, now: Timestamp) -> Option<Stage> {
     let known = identity.known.as_ref();
     let removed =
         !matches!(identity.registration, Presence::Present(_)) && identity.secret.is_none();
-    if known.is_some_and(|known| known.finished.is_some()) || pod.phase == PodPhase::Succeeded {
-        return Some(Stage::Over(End::new(
-            Reason::JobFinished,
-            "the agent is done",
-        )));
+    let done = || Stage::Over(End::new(Reason::JobFinished, "the agent is done"));
+    if known.is_some_and(|known| known.finished.is_some()) {
+        return Some(done());
     }
     let end = match (&pod.agent, pod.phase) {
-        (AgentContainer::Terminated { code: 0, .. }, _) => {
-            return Some(Stage::Over(End::new(
-                Reason::JobFinished,
-                "the agent is done",
-            )));
+        (AgentContainer::Terminated { code: 0, .. }, _) | (_, PodPhase::Succeeded) => {
+            // Its key was never claimed: it is no agent that ran there.
+            if identity.secret.is_none() || pod.deletion.is_some() {
+                return Some(done());
+            }
+            End::kept(Reason::AgentFailed, "the agent ended before it listened")
         }
         (_, PodPhase::Failed) if pod.reason == "Evicted" => End::kept(
             Reason::AgentEvicted,

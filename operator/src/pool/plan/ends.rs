@@ -1,0 +1,157 @@
+//! What has come to its end, what is kept of it, and what busy agents need.
+
+use super::{Mark, Planner, Retire, signed};
+use crate::crd::conditions::Reason;
+use crate::crd::pool::OrphanMode;
+use crate::pool::stage::{End, Stage};
+use jiff::{SignedDuration, Timestamp};
+
+/// How long the service's word on a reserved agent waits for the agent's own, so that one patch carries both.
+const PATCH_DELAY: SignedDuration = SignedDuration::from_secs(2);
+
+impl Planner<'_> {
+    /// What has come to its end is removed; what failed is kept for a while.
+    pub(super) fn end(&mut self) {
+        let deadline = self.deadline_passed();
+        let mut kept: Vec<(Timestamp, &str)> = Vec::new();
+        for (identity, stage) in &self.stages {
+            let end = match stage {
+                Stage::Over(end) => Some(end.clone()),
+                Stage::Kept(since) => {
+                    kept.push((*since, &identity.name));
+                    None
+                }
+                Stage::Reserved | Stage::Starting if self.observed.deleting.is_some() => {
+                    Some(deleted("the AgentPool was deleted"))
+                }
+                Stage::Busy | Stage::Leaving | Stage::Idle(_) | Stage::Draining(_) if deadline => {
+                    Some(deleted(
+                        "the AgentPool was deleted and its deadline has passed",
+                    ))
+                }
+                Stage::Draining(since) if identity.snapshot.is_some_and(|begun| begun > *since) => {
+                    Some(End {
+                        reason: Reason::ScaledDown,
+                        message: "the agent was idle".to_owned(),
+                        keep: false,
+                    })
+                }
+                Stage::Leaving
+                    if identity
+                        .pod
+                        .as_ref()
+                        .is_some_and(|pod| pod.deletion.is_none()) =>
+                {
+                    self.plan.leaving.push(identity.name.clone());
+                    None
+                }
+                Stage::Settling
+                | Stage::Reserved
+                | Stage::Starting
+                | Stage::Idle(_)
+                | Stage::Draining(_)
+                | Stage::Busy
+                | Stage::Leaving => None,
+            };
+            // A registration alone waits for the service; everything else goes at once.
+            let waits = identity.pod.is_none()
+                && identity.secret.is_none()
+                && !self.observed.writable
+                && identity.registration.present().is_some();
+            if let Some(end) = end.filter(|_| !self.in_flight(identity) && !waits) {
+                let only_if_idle = matches!(stage, Stage::Draining(_)) && !deadline;
+                self.plan.retire.push(Retire {
+                    identity: identity.name.clone(),
+                    request: identity.request.as_ref().map(|request| request.id),
+                    only_if_idle,
+                    end,
+                });
+            }
+        }
+        kept.sort_unstable_by(|a, b| b.cmp(a));
+        let ttl = signed(self.pool.failed_ttl);
+        for (index, (since, name)) in kept.into_iter().enumerate() {
+            let old = self.now.duration_since(since) > ttl;
+            if index >= self.pool.failed_history || old || self.observed.deleting.is_some() {
+                self.plan.forget.push(name.to_owned());
+            }
+        }
+    }
+
+    pub(super) fn deadline_passed(&self) -> bool {
+        self.observed.deleting.is_some_and(|since| {
+            self.now.duration_since(since) > signed(self.pool.deregister_deadline)
+        })
+    }
+
+    /// A busy agent is disabled, so that no second job can be assigned, and its pod says that it is busy.
+    pub(super) fn mark(&mut self) {
+        for (identity, stage) in &self.stages {
+            if !matches!(stage, Stage::Busy | Stage::Leaving) {
+                continue;
+            }
+            let known = identity.known.as_ref();
+            if identity.request.is_some()
+                && known.is_some_and(|known| known.reserved_seen.is_none())
+            {
+                self.plan.reserved_seen.push(identity.name.clone());
+            }
+            let enabled = identity.registration.present().is_some_and(|r| r.enabled);
+            let busy = matches!(stage, Stage::Busy);
+            let own_word = known.is_some_and(|known| known.accepted.is_some());
+            let waited = known
+                .and_then(|known| known.reserved_seen)
+                .is_some_and(|since| self.now.duration_since(since) > PATCH_DELAY);
+            let unpatched = identity
+                .pod
+                .as_ref()
+                .is_some_and(|pod| !pod.busy && pod.deletion.is_none())
+                && known.is_some_and(|known| !known.patched);
+            let disable = enabled && self.observed.writable;
+            let patch = busy && unpatched && (own_word || waited);
+            if (disable || patch) && !self.in_flight(identity) {
+                self.plan.mark.push(Mark {
+                    identity: identity.name.clone(),
+                    request: identity
+                        .request
+                        .as_ref()
+                        .map(|request| request.id)
+                        .or_else(|| known.and_then(|known| known.accepted).map(|(id, _)| id)),
+                    disable,
+                    patch,
+                });
+            }
+        }
+    }
+
+    /// Registrations with our mark whose AgentPool is not there any more.
+    pub(super) fn sweep(&mut self) {
+        if self.pool.orphan_mode == OrphanMode::Off {
+            return;
+        }
+        let Some(snapshot) = &self.observed.snapshot else {
+            return;
+        };
+        let min_age = signed(self.pool.orphan_min_age);
+        for agent in &snapshot.agents {
+            let old = agent
+                .created
+                .is_none_or(|at| self.now.duration_since(at) > min_age);
+            if !old || self.observed.living.contains(&agent.owner) {
+                continue;
+            }
+            self.plan.orphaned += 1;
+            if self.pool.orphan_mode == OrphanMode::Enforce && self.observed.writable {
+                self.plan.orphans.push((agent.id, agent.name.clone()));
+            }
+        }
+    }
+}
+
+fn deleted(message: &str) -> End {
+    End {
+        reason: Reason::Terminating,
+        message: message.to_owned(),
+        keep: false,
+    }
+}

@@ -63,6 +63,9 @@ pub(crate) struct ServeArgs {
     /// URL that clients use, ending in the collection: agents get it with their jobs.
     #[arg(long, value_name = "http://HOST:8080/default")]
     pub(crate) public_url: String,
+    /// How long jobs are kept after their end, with their logs.
+    #[arg(long, default_value = "30d")]
+    pub(crate) retention: String,
 }
 
 #[derive(Subcommand)]

@@ -75,7 +75,8 @@ async fn open(data_dir: &Path) -> anyhow::Result<Store> {
     Ok(Store::open(data_dir).await?)
 }
 
-fn parse_life(text: &str) -> anyhow::Result<SignedDuration> {
+/// Reads a duration such as 90d.
+pub(crate) fn parse_life(text: &str) -> anyhow::Result<SignedDuration> {
     let life = humantime::parse_duration(text)
         .with_context(|| format!("{text:?} is no duration; write for example 90d or 12h"))?;
     Ok(SignedDuration::try_from(life)?)

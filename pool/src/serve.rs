@@ -1,6 +1,7 @@
 //! Runs the service.
 
 use crate::args::ServeArgs;
+use crate::pat;
 use anyhow::Context;
 use dayfly_pool_service::clock::SystemClock;
 use dayfly_pool_service::server;
@@ -22,6 +23,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         data_dir: args.data_dir,
         public_url: args.public_url,
         poll_hold: POLL_HOLD,
+        retention: pat::parse_life(&args.retention)?,
     };
     let service = Service::open(settings, Arc::new(SystemClock)).await?;
     tracing::info!(

@@ -15,4 +15,5 @@ pub mod repositories;
 pub mod requests;
 pub mod sessions;
 pub mod sweep;
+pub mod tidy;
 pub mod tokens;

@@ -11,6 +11,8 @@ pub mod queue;
 pub mod queueing;
 pub mod refusal;
 pub mod request;
+#[cfg(test)]
+mod samples;
 pub mod session;
 pub mod timeline;
 pub mod token;

@@ -10,7 +10,7 @@ use crate::store::dialect::{Conn, WriteTransaction};
 use crate::store::{Store, StoreError};
 use crate::wakes::Wakes;
 use dayfly_wire::ids::{AgentId, RequestId};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a question for messages is held when there is none.
 pub const POLL_HOLD: Duration = Duration::from_secs(50);
+
+/// How long a job is kept after its end.
+pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// How a service is set up.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Settings {
     pub public_url: String,
     /// How long a question for messages is held; [`POLL_HOLD`] outside tests.
     pub poll_hold: Duration,
+    /// How long a job is kept after its end, with its logs; [`RETENTION`] unless said otherwise.
+    pub retention: SignedDuration,
 }
 
 /// Why a service did not start.

@@ -14,6 +14,7 @@ pub mod pools;
 pub mod projects;
 pub mod records;
 pub mod requests;
+pub mod retention;
 pub mod sessions;
 
 use dialect::{Conn, Db, ReadConnection, WriteTransaction};

@@ -4,7 +4,7 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::ops::pats;
 use crate::rules::access::{Caller, Scopes};
 use crate::server;
-use crate::service::{POLL_HOLD, Service, Settings};
+use crate::service::{POLL_HOLD, RETENTION, Service, Settings};
 use dayfly_wire::ids::{PoolId, RequestId};
 use dayfly_wire::queue::{QueueJob, QueuedJob};
 use dayfly_wire::request::JobRequest;
@@ -72,6 +72,7 @@ impl PoolBuilder {
             data_dir: directory.clone(),
             public_url: format!("http://{}/default", listener.local_addr()?),
             poll_hold: self.poll_hold,
+            retention: RETENTION,
         };
         let clock: Arc<dyn Clock> = match &self.clock {
             Some(clock) => Arc::<ManualClock>::clone(clock),

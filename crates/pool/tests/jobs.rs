@@ -544,3 +544,27 @@ async fn a_busy_agent_is_not_deleted_and_a_reserved_one_gives_its_job_back() {
     let back = fixture.request(next.request_id).await;
     assert!(back.reserved_agent.is_none() && back.result.is_none());
 }
+
+#[tokio::test]
+async fn jobs_that_ended_long_ago_are_forgotten_with_all_that_they_wrote() {
+    let fixture = Fixture::with_manual_clock().await;
+    let agent = fixture.register("one").await;
+    let session = agent.open().await;
+    let queued = fixture.queue().await;
+    let taken = agent.take_job(&session).await;
+    report(&fixture, &taken).await;
+    taken.complete(&fixture, TaskResult::Succeeded).await;
+    let service = fixture.service.service();
+    assert_eq!(service.tidy().await.unwrap(), 0);
+    fixture
+        .service
+        .advance(SignedDuration::from_hours(31 * 24))
+        .await
+        .unwrap();
+    fixture.register("offline").await;
+    let unfinished = fixture.queue().await;
+    assert_eq!(service.tidy().await.unwrap(), 1);
+    let gone = fixture.admin.request(fixture.pool, queued.request_id).await;
+    assert_eq!(gone.unwrap_err().type_key(), Some(key::JOB_NOT_FOUND));
+    assert_eq!(fixture.request(unfinished.request_id).await.result, None);
+}

@@ -4,7 +4,7 @@ use super::endings::{EndedBy, cancel_request, end_request, end_session};
 use crate::rules::entities::Request;
 use crate::rules::request::{self, Due};
 use crate::service::{Failure, Service, Unit};
-use crate::store::{assertions, requests, sessions};
+use crate::store::{requests, sessions};
 use dayfly_wire::event::TaskResult;
 use std::time::Duration;
 
@@ -25,7 +25,6 @@ impl Service {
             return Ok(());
         }
         let mut unit = self.begin().await?;
-        assertions::forget_expired(unit.conn(), now).await?;
         for session in sessions::expired(unit.conn(), now).await? {
             tracing::info!(agent = %session.agent, "session expired");
             end_session(&mut unit, &session).await?;

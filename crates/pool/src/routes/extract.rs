@@ -13,6 +13,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::time::Duration;
+
+/// How long a client may take for a document or a piece of a log.
+const BODY: Duration = Duration::from_secs(120);
 
 /// The path as the client wrote it, before it was folded to lower case.
 #[derive(Clone, Debug)]
@@ -210,13 +214,16 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalDocument<T> {
 
 /// The body, bounded by the route's limit.
 pub(crate) async fn body(request: Request, app: &App) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, app).await.map_err(|_| {
-        Refusal::new(
+    let read = tokio::time::timeout(BODY, Bytes::from_request(request, app)).await;
+    match read {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(Refusal::new(
             Kind::TooLarge,
             "the body is larger than the service takes, or it broke off",
         )
-        .into()
-    })
+        .into()),
+        Err(_) => Err(Refusal::invalid("the body did not come in time").into()),
+    }
 }
 
 /// Some clients begin a document with a byte order mark.

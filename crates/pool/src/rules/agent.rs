@@ -205,3 +205,94 @@ fn is_single_use(draft: &wire::Agent) -> bool {
             _ => false,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{POOL, agent, at, request};
+    use super::*;
+    use dayfly_wire::agent::Property;
+
+    fn identifiers() -> Identifiers {
+        Identifiers {
+            pool: POOL,
+            agent: AgentId(1),
+            client: ClientId(uuid::Uuid::from_u128(1)),
+        }
+    }
+
+    fn draft(name: &str) -> wire::Agent {
+        use base64::Engine;
+        let modulus = base64::engine::general_purpose::STANDARD.encode([0xc5; 256]);
+        wire::Agent {
+            name: name.to_owned(),
+            authorization: Some(AgentAuthorization {
+                public_key: Some(AgentPublicKey {
+                    exponent: "AQAB".to_owned(),
+                    modulus,
+                }),
+                ..AgentAuthorization::default()
+            }),
+            ..wire::Agent::default()
+        }
+    }
+
+    #[test]
+    fn a_registration_needs_a_name_and_a_key() {
+        assert!(register(draft("one"), identifiers(), at(0)).is_ok());
+        for bad in ["", "  ", "a/b", "a\nb"] {
+            assert!(
+                register(draft(bad), identifiers(), at(0)).is_err(),
+                "{bad:?}"
+            );
+        }
+        let keyless = wire::Agent {
+            name: "one".to_owned(),
+            ..wire::Agent::default()
+        };
+        assert!(register(keyless, identifiers(), at(0)).is_err());
+    }
+
+    #[test]
+    fn single_use_is_a_property_however_it_is_written() {
+        for (property, expected) in [
+            (Property::boolean(true), true),
+            (Property::text("True"), true),
+            (Property::boolean(false), false),
+            (Property::text("no"), false),
+        ] {
+            let mut draft = draft("one");
+            draft
+                .properties
+                .insert(wire::SINGLE_USE.to_owned(), property);
+            let registered = register(draft, identifiers(), at(0)).unwrap();
+            assert_eq!(registered.single_use, expected);
+        }
+    }
+
+    #[test]
+    fn only_another_key_counts_as_a_change_of_key() {
+        let mut registered = register(draft("one"), identifiers(), at(0)).unwrap();
+        assert!(!replace(&mut registered, draft("one")).unwrap());
+        assert_eq!(registered.key_version, 1);
+        let mut other = draft("one");
+        if let Some(key) = other
+            .authorization
+            .as_mut()
+            .and_then(|a| a.public_key.as_mut())
+        {
+            key.exponent = "AAED".to_owned();
+        }
+        assert!(replace(&mut registered, other).unwrap());
+        assert_eq!(registered.key_version, 2);
+    }
+
+    #[test]
+    fn an_agent_at_work_stays() {
+        let mut held = request(5, &[]);
+        assert!(check_removable(&agent(1, &[]), None).is_ok());
+        assert!(check_removable(&agent(1, &[]), Some(&held)).is_ok());
+        held.acknowledged_at = Some(at(1));
+        let refusal = check_removable(&agent(1, &[]), Some(&held)).unwrap_err();
+        assert_eq!(refusal.kind, Kind::JobStillRunning);
+    }
+}

@@ -73,3 +73,74 @@ fn meets(demand: &str, agent: &Agent) -> bool {
         .parse::<Demand>()
         .is_ok_and(|demand| demand.is_satisfied_by(&agent.capabilities()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{agent, request};
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn requests_are_served_in_their_order_by_the_first_agent_that_can() {
+        let waiting = [
+            request(1, &["gpu"]),
+            request(2, &["docker"]),
+            request(3, &[]),
+        ];
+        let idle = [agent(10, &[]), agent(11, &[("Docker", "")])];
+        assert_eq!(pair(&waiting, &idle), [(1, 1), (2, 0)]);
+    }
+
+    #[test]
+    fn a_used_up_or_disabled_agent_takes_nothing() {
+        let mut used = agent(10, &[]);
+        used.single_use = true;
+        used.jobs_taken = 1;
+        let mut disabled = agent(11, &[]);
+        disabled.enabled = false;
+        assert!(pair(&[request(1, &[])], &[used, disabled]).is_empty());
+    }
+
+    #[test]
+    fn the_reason_names_the_demands_that_nobody_meets() {
+        let demands = ["java".to_owned(), "docker".to_owned()];
+        let empty = unmatched_reason("linux", &demands, &[]);
+        assert!(empty.contains("No agent is registered in pool linux"));
+        let one = [agent(1, &[("docker", "")])];
+        let reason = unmatched_reason("linux", &demands, &one);
+        assert!(reason.contains("demands: java (1 agents"), "{reason}");
+        let split = [agent(1, &[("docker", "")]), agent(2, &[("java", "")])];
+        let reason = unmatched_reason("linux", &demands, &split);
+        assert!(
+            reason.contains("all of the following demands at once"),
+            "{reason}"
+        );
+    }
+
+    proptest! {
+        /// Nobody gets two, nobody gets what it cannot do, and nobody who could take something stands idle.
+        #[test]
+        fn pairs_are_fair_and_complete(
+            wants in prop::collection::vec(0_usize..4, 0..12),
+            offers in prop::collection::vec(0_usize..4, 0..12),
+        ) {
+            const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+            let waiting: Vec<_> = (1..).zip(&wants).map(|(id, want)| request(id, &[NAMES[*want]])).collect();
+            let idle: Vec<_> = (1..).zip(&offers).map(|(id, offer)| agent(id, &[(NAMES[*offer], "")])).collect();
+            let pairs = pair(&waiting, &idle);
+            for (request, agent) in &pairs {
+                prop_assert_eq!(wants[*request], offers[*agent]);
+            }
+            for kind in 0..4 {
+                let wanted = wants.iter().filter(|want| **want == kind).count();
+                let offered = offers.iter().filter(|offer| **offer == kind).count();
+                let served = pairs.iter().filter(|(request, _)| wants[*request] == kind).count();
+                prop_assert_eq!(served, wanted.min(offered));
+            }
+            let mut agents: Vec<_> = pairs.iter().map(|(_, agent)| agent).collect();
+            agents.sort();
+            agents.dedup();
+            prop_assert_eq!(agents.len(), pairs.len());
+        }
+    }
+}

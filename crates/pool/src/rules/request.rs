@@ -207,3 +207,103 @@ pub fn document(request: &Request, reserved: Option<AgentReference>) -> JobReque
         status_message: request.status_message.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{agent, at, request};
+    use super::*;
+
+    fn running() -> Request {
+        let mut held = request(1, &[]);
+        assign(&mut held, &mut agent(7, &[]), at(0));
+        acknowledge(&mut held, at(0));
+        renew(&mut held, at(1)).unwrap();
+        held
+    }
+
+    #[test]
+    fn the_first_renewal_says_that_the_job_was_received() {
+        let mut held = running();
+        assert_eq!(held.received_at, Some(at(1)));
+        assert_eq!(held.locked_until, Some(at(11)));
+        renew(&mut held, at(5)).unwrap();
+        assert_eq!(held.received_at, Some(at(1)));
+        assert_eq!(held.locked_until, Some(at(15)));
+    }
+
+    #[test]
+    fn an_end_is_an_end() {
+        let mut held = running();
+        assert!(finish(&mut held, TaskResult::Failed, None, at(2)));
+        assert!(!finish(&mut held, TaskResult::Succeeded, None, at(3)));
+        assert_eq!(held.result, Some(TaskResult::Failed));
+        assert_eq!(renew(&mut held, at(3)).unwrap_err().kind, Kind::JobNotFound);
+        assert_eq!(cancel(&mut held, None, at(3)), Cancelled::AskedBefore);
+        assert_eq!(due(&held, at(10_000)), None);
+    }
+
+    #[test]
+    fn what_is_due_depends_on_what_happened() {
+        assert_eq!(
+            due(&request(1, &[]), at(10_000)),
+            None,
+            "a queued job waits"
+        );
+        let mut held = running();
+        assert_eq!(due(&held, at(10)), None);
+        assert_eq!(due(&held, at(11)), Some(Due::Lapsed));
+        renew(&mut held, at(60)).unwrap();
+        assert_eq!(due(&held, at(60)), None);
+        assert_eq!(due(&held, at(61)), Some(Due::Overran));
+        assert!(matches!(cancel(&mut held, None, at(61)), Cancelled::Ask(_)));
+        renew(&mut held, at(66)).unwrap();
+        assert_eq!(due(&held, at(66)), None, "the agent has a moment to report");
+        assert_eq!(due(&held, at(67)), Some(Due::Overdue));
+    }
+
+    #[test]
+    fn a_job_without_a_limit_runs_on() {
+        let mut held = running();
+        held.timeout_minutes = 0;
+        renew(&mut held, at(100_000)).unwrap();
+        assert_eq!(due(&held, at(100_001)), None);
+    }
+
+    #[test]
+    fn a_job_that_was_not_taken_ends_at_once_or_goes_back() {
+        let mut reserved = request(1, &[]);
+        assign(&mut reserved, &mut agent(7, &[]), at(0));
+        assert!(matches!(
+            cancel(&mut reserved, None, at(1)),
+            Cancelled::EndNow(_)
+        ));
+        assert!(is_withdrawable(&reserved));
+        withdraw(&mut reserved);
+        assert!(reserved.is_waiting() && reserved.agent.is_none());
+        assert!(!is_withdrawable(&running()));
+    }
+
+    #[test]
+    fn a_cancellation_says_how_long_the_job_has() {
+        let mut held = running();
+        held.cancel_timeout_minutes = 75;
+        assert_eq!(cancellation(&held).timeout, "01:15:00");
+    }
+
+    #[test]
+    fn the_document_holds_what_is_set_and_nothing_else() {
+        let waiting = serde_json::to_value(document(&request(1, &["docker"]), None)).unwrap();
+        for absent in [
+            "assignTime",
+            "receiveTime",
+            "finishTime",
+            "result",
+            "reservedAgent",
+        ] {
+            assert!(waiting.get(absent).is_none(), "{absent}");
+        }
+        let held = serde_json::to_value(document(&running(), None)).unwrap();
+        assert_eq!(held["reservedAgent"]["name"], "agent-7");
+        assert_eq!(held["receiveTime"], "1970-01-01T00:01:00.000Z");
+    }
+}

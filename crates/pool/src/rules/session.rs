@@ -68,3 +68,57 @@ pub fn check_use(
 pub fn seen_is_stale(session: &Session, now: Timestamp) -> bool {
     now.duration_since(session.last_seen_at) >= SEEN_GRAIN
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{POOL, agent, at};
+    use super::*;
+    use dayfly_wire::ids::{AgentId, ClientId, SessionId};
+    use uuid::Uuid;
+
+    fn session() -> Session {
+        Session {
+            id: SessionId(Uuid::from_u128(9)),
+            agent: AgentId(7),
+            owner_name: "host".to_owned(),
+            sealed_key: String::new(),
+            leaving: false,
+            created_at: at(0),
+            last_seen_at: at(0),
+        }
+    }
+
+    fn claims(agent: i64) -> ListenClaims {
+        ListenClaims {
+            sub: ClientId(Uuid::from_u128(1)),
+            agent: AgentId(agent),
+            pool: POOL,
+            key: 1,
+            iat: 0,
+            exp: 0,
+        }
+    }
+
+    #[test]
+    fn a_live_session_is_in_the_way_of_another() {
+        let refusal = check_open(&agent(7, &[]), Some(&session()), at(4)).unwrap_err();
+        assert_eq!(refusal.kind, Kind::SessionConflict);
+        assert_eq!(
+            refusal.message,
+            "The task agent agent-7 already has an active session for owner host."
+        );
+        assert!(check_open(&agent(7, &[]), Some(&session()), at(5)).is_ok());
+        assert!(check_open(&agent(7, &[]), None, at(0)).is_ok());
+    }
+
+    #[test]
+    fn a_session_serves_its_own_agent_while_it_lives() {
+        let kind = |session, agent, minute| {
+            check_use(session, &claims(agent), at(minute)).map_err(|refusal| refusal.kind)
+        };
+        assert!(kind(Some(session()), 7, 4).is_ok());
+        assert_eq!(kind(Some(session()), 7, 5), Err(Kind::SessionExpired));
+        assert_eq!(kind(None, 7, 0), Err(Kind::SessionExpired));
+        assert_eq!(kind(Some(session()), 8, 0), Err(Kind::Denied));
+    }
+}

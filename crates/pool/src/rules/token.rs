@@ -118,3 +118,39 @@ fn refusal(error: &str, text: &str) -> TokenRefusal {
         error_description: text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{agent, at, request};
+    use super::*;
+
+    #[test]
+    fn an_assertion_is_answered_again_for_a_moment() {
+        let first = at(0);
+        assert_eq!(replay(None, first), Replay::First);
+        let after = |seconds| replay(Some(first), first + SignedDuration::from_secs(seconds));
+        assert_eq!(after(30), Replay::Again(first));
+        assert_eq!(after(31), Replay::Refused);
+    }
+
+    #[test]
+    fn a_clock_problem_names_the_servers_time() {
+        let refusal = bad_assertion(&AssertionError::Expired { at: at(1) }, at(20));
+        assert_eq!(refusal.error, "invalid_client");
+        assert!(
+            refusal
+                .error_description
+                .contains("Current server time is 1970-01-01T00:20:00.000Z")
+        );
+    }
+
+    #[test]
+    fn a_job_token_outlives_the_jobs_times_by_a_little() {
+        let claims = job_claims(&request(1, &[]), agent(7, &[]).id, at(0));
+        assert_eq!(claims.exp, at(60 + 5 + 10 + 5).as_second());
+        let mut unlimited = request(1, &[]);
+        unlimited.timeout_minutes = 0;
+        let claims = job_claims(&unlimited, agent(7, &[]).id, at(0));
+        assert_eq!(claims.exp, at(48 * 60).as_second());
+    }
+}

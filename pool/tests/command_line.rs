@@ -1,0 +1,347 @@
+//! The program itself: a service process, and the commands that talk to it.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
+
+use dayfly_client::{AgentCredential, Client, Credential, PlanScope};
+use dayfly_keys::agent_key::AgentKey;
+use dayfly_wire::agent::{Agent, AgentAuthorization, AgentReference};
+use dayfly_wire::event::{JOB_COMPLETED, JobEvent, TaskResult};
+use dayfly_wire::job::{ACCESS_TOKEN, JobMessage};
+use dayfly_wire::log::FeedLines;
+use dayfly_wire::session::Session;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Service {
+    child: Child,
+    url: String,
+    token: String,
+    directory: tempfile::TempDir,
+}
+
+struct Output {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let directory = tempfile::tempdir().unwrap();
+        // Free now; nobody else takes a port of the loopback interface in between but by bad luck.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let url = format!("http://127.0.0.1:{port}/default");
+        let child = Command::new(env!("CARGO_BIN_EXE_dayfly-pool"))
+            .args([
+                "serve",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--public-url",
+                &url,
+            ])
+            .arg("--data-dir")
+            .arg(directory.path())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut service = Self {
+            child,
+            url,
+            token: String::new(),
+            directory,
+        };
+        service.wait_until_ready(port).await;
+        let made = service
+            .pat(&[
+                "create",
+                "--name",
+                "me",
+                "--scopes",
+                "agentpools_manage,build_execute,code_write",
+            ])
+            .await;
+        assert_eq!(made.code, 0, "{}", made.err);
+        service.token = made.out.trim().to_owned();
+        service
+    }
+
+    async fn wait_until_ready(&self, port: u16) {
+        let ready = async {
+            loop {
+                if tokio::net::TcpStream::connect(("127.0.0.1", port))
+                    .await
+                    .is_ok()
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, ready).await.unwrap();
+    }
+
+    async fn pat(&self, arguments: &[&str]) -> Output {
+        let directory = self.directory.path().to_str().unwrap().to_owned();
+        let mut all = vec!["pat"];
+        all.extend(arguments);
+        all.extend(["--data-dir", &directory]);
+        run(&all, &[]).await
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let environment = [
+            ("DAYFLY_POOL_URL", self.url.as_str()),
+            ("DAYFLY_POOL_TOKEN", self.token.as_str()),
+            ("THE_SECRET", "s3cret"),
+        ];
+        run(arguments, &environment).await
+    }
+
+    fn client(&self, credential: Credential) -> Client {
+        Client::builder(&self.url)
+            .credential(credential)
+            .build()
+            .unwrap()
+    }
+}
+
+async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly-pool"));
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(DEADLINE, command.output())
+        .await
+        .unwrap_or_else(|_| panic!("{arguments:?} did not end"))
+        .unwrap();
+    Output {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// An agent that takes one job, says a line, and ends it well.
+async fn work_once(service: &Service) {
+    let admin = service.client(Credential::Pat(service.token.clone().into()));
+    let pool = admin.find_pool("linux").await.unwrap().unwrap().id;
+    let key = Arc::new(AgentKey::generate().unwrap());
+    let draft = Agent {
+        name: "one".to_owned(),
+        authorization: Some(AgentAuthorization {
+            public_key: Some(key.public().to_wire()),
+            ..AgentAuthorization::default()
+        }),
+        ..Agent::default()
+    };
+    let record = admin.register_agent(pool, &draft).await.unwrap();
+    let authorization = record.authorization.unwrap();
+    let audience = authorization.authorization_url.unwrap();
+    let agent = service.client(Credential::Agent(AgentCredential {
+        key: Arc::clone(&key),
+        client_id: authorization.client_id.unwrap(),
+        token_url: audience.clone(),
+        audience,
+    }));
+    let asked = Session {
+        agent: AgentReference {
+            id: record.id,
+            ..AgentReference::default()
+        },
+        ..Session::default()
+    };
+    let session = agent.create_session(pool, &asked).await.unwrap();
+    let session_key = key
+        .unwrap_session_key(&session.encryption_key.unwrap())
+        .unwrap();
+    let envelope = agent
+        .next_message(pool, session.session_id, None)
+        .await
+        .unwrap()
+        .unwrap();
+    let body = session_key
+        .decrypt(&envelope.iv.unwrap(), &envelope.body)
+        .unwrap();
+    let message: JobMessage = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        message.variables["hush"].value.as_ref().unwrap().expose(),
+        "s3cret"
+    );
+    agent
+        .acknowledge(pool, session.session_id, envelope.message_id)
+        .await
+        .unwrap();
+    agent.renew_request(pool, message.request_id).await.unwrap();
+    let token = &message.resources.endpoints[0]
+        .authorization
+        .as_ref()
+        .unwrap()
+        .parameters[ACCESS_TOKEN];
+    let worker = service.client(Credential::Bearer(token.duplicate()));
+    let scope = PlanScope {
+        project: message.plan.scope_identifier,
+        hub: "Build".to_owned(),
+        plan: message.plan.plan_id,
+    };
+    let lines = FeedLines {
+        count: 1,
+        value: vec!["hello from the job".to_owned()],
+        ..FeedLines::default()
+    };
+    worker
+        .post_feed(&scope, message.timeline.id, message.job_id, &lines)
+        .await
+        .unwrap();
+    let event = JobEvent {
+        name: JOB_COMPLETED.to_owned(),
+        job_id: message.job_id,
+        request_id: message.request_id,
+        result: Some(TaskResult::Succeeded),
+        agent_shutting_down: true,
+    };
+    worker.raise_event(&scope, &event).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_is_queued_watched_and_ended_from_the_command_line() {
+    let mut service = Service::start().await;
+    assert_eq!(service.run(&["pools", "create", "linux"]).await.code, 0);
+    let nobody = service
+        .run(&["queue", "--pool", "linux", "--script", "echo", "--watch"])
+        .await;
+    assert_eq!(nobody.code, 1);
+    assert!(
+        nobody.err.contains("No agent is registered"),
+        "{}",
+        nobody.err
+    );
+
+    // An offline placeholder lets the job wait.
+    let admin = service.client(Credential::Pat(service.token.clone().into()));
+    let pool = admin.find_pool("linux").await.unwrap().unwrap().id;
+    let placeholder = Agent {
+        name: "placeholder".to_owned(),
+        authorization: Some(AgentAuthorization {
+            public_key: Some(AgentKey::generate().unwrap().public().to_wire()),
+            ..AgentAuthorization::default()
+        }),
+        ..Agent::default()
+    };
+    admin.register_agent(pool, &placeholder).await.unwrap();
+    let queue = [
+        "queue",
+        "--pool",
+        "linux",
+        "--script",
+        "echo",
+        "--secret",
+        "hush=THE_SECRET",
+        "--watch",
+    ];
+    let (watched, ()) = tokio::join!(service.run(&queue), Box::pin(work_once(&service)));
+    assert_eq!(watched.code, 0, "{}", watched.err);
+    assert_eq!(watched.out, "hello from the job\n");
+    assert!(watched.err.contains("job succeeded"), "{}", watched.err);
+
+    let jobs = service.run(&["jobs", "list", "--pool", "linux"]).await;
+    assert!(
+        jobs.out.contains("succeeded") && jobs.out.contains("failed"),
+        "{}",
+        jobs.out
+    );
+    let agents = service.run(&["agents", "list", "--pool", "linux"]).await;
+    assert!(agents.out.contains("placeholder"), "{}", agents.out);
+    let removed = service
+        .run(&["agents", "remove", "--pool", "linux", "placeholder"])
+        .await;
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    assert!(
+        !service
+            .run(&["agents", "list", "--pool", "linux"])
+            .await
+            .out
+            .contains("placeholder")
+    );
+
+    let id = service.child.id().unwrap();
+    let status = Command::new("kill")
+        .args(["-TERM", &id.to_string()])
+        .status()
+        .await
+        .unwrap();
+    assert!(status.success());
+    let ended = tokio::time::timeout(DEADLINE, service.child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(ended.success(), "a service that was told to end ends well");
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_good_for_nothing_from_the_next_call_on() {
+    let service = Service::start().await;
+    assert_eq!(service.run(&["pools", "list"]).await.code, 0);
+    let listed = service.pat(&["list"]).await;
+    assert!(listed.out.contains("me") && !listed.out.contains(&service.token));
+    assert_eq!(service.pat(&["revoke", "me"]).await.code, 0);
+    let refused = service.run(&["pools", "list"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("refused the credential"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(
+        service.pat(&["revoke", "me"]).await.code,
+        1,
+        "nothing is left to revoke"
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_is_asked_for() {
+    let output = run(&["pools", "list"], &[]).await;
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains("DAYFLY_POOL_URL"), "{}", output.err);
+    let nowhere = Path::new("/nonexistent/data").to_str().unwrap();
+    let output = run(&["pat", "list", "--data-dir", nowhere], &[]).await;
+    assert!(output.err.contains("data directory"), "{}", output.err);
+    let output = run(
+        &[
+            "pat",
+            "create",
+            "--data-dir",
+            "/tmp",
+            "--name",
+            "x",
+            "--scopes",
+            "all",
+        ],
+        &[],
+    )
+    .await;
+    assert!(output.err.contains("agentpools_manage"), "{}", output.err);
+}
+
+#[test]
+fn the_example_of_a_job_is_understood() {
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/job-hello.json"
+    ));
+    let job: dayfly_wire::queue::QueueJob = serde_json::from_str(&text.unwrap()).unwrap();
+    assert_eq!(job.steps.len(), 3);
+}

@@ -198,7 +198,7 @@ async fn a_second_job_is_left_to_another_agent() {
     let mut second = world.agent("agent-2").await;
     world
         .admin
-        .set_agent_enabled(world.pool_id, agent_id(&world, "agent-1").await, false)
+        .set_agent_enabled(world.pool_id, world.agent_id("agent-1").await, false)
         .await
         .unwrap();
     let outcome = world.outcome(&two).await;
@@ -211,8 +211,91 @@ async fn a_second_job_is_left_to_another_agent() {
     );
 }
 
-async fn agent_id(world: &World, name: &str) -> dayfly_wire::ids::AgentId {
-    let query = dayfly_client::AgentQuery::default();
-    let agents = world.admin.agents(world.pool_id, &query).await.unwrap();
-    agents.iter().find(|agent| agent.name == name).unwrap().id
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_output_is_stored_whole_and_in_order() {
+    let world = World::start().await;
+    let mut agent = world.agent("agent-1").await;
+    let job = world
+        .queue(json!({"steps": [{"bash": "seq -f 'line %g' 1 30000; head -c 3000000 /dev/zero | tr '\\0' z; echo; echo the end"}]}))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(outcome.result, TaskResult::Succeeded);
+    assert_eq!(agent.exit().await.code(), Some(0));
+    let numbers: Vec<u32> = outcome
+        .log
+        .lines()
+        .filter_map(|line| line.split_once(" line ")?.1.parse().ok())
+        .collect();
+    assert!(
+        numbers.iter().copied().eq(1..=30_000),
+        "{} lines",
+        numbers.len()
+    );
+    let zs = outcome.log.bytes().filter(|byte| *byte == b'z').count();
+    assert!(zs >= 3_000_000, "{zs}");
+    assert!(outcome.log.contains(" the end"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn script_files_standard_error_and_directories() {
+    let world = World::start().await;
+    world
+        .repository(
+            "demo",
+            &[("tools/run.sh", "echo ran with \"$1\" in $(basename $PWD)\n")],
+        )
+        .await;
+    let mut agent = world.agent("agent-1").await;
+    let bash = "6c731c3c-3c68-459a-a5c9-bde6e6595b5b";
+    let job = world
+        .queue(json!({
+            "repository": "demo",
+            "steps": [
+                {"checkout": "self"},
+                {"task": {"id": bash, "name": "Bash", "version": "3.250.0"},
+                 "inputs": {"targetType": "filePath", "filePath": "run.sh", "arguments": "'two words'", "workingDirectory": "tools"}},
+                {"bash": "echo harmless; echo complaint >&2", "inputs": {"failOnStderr": "true"}, "displayName": "Strict"},
+                {"bash": "echo x", "workingDirectory": "nowhere", "condition": "failed()", "displayName": "Nowhere"}
+            ]
+        }))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(outcome.result, TaskResult::Failed);
+    assert_eq!(agent.exit().await.code(), Some(0));
+    assert!(
+        outcome.log.contains("ran with two words in tools"),
+        "{}",
+        outcome.log
+    );
+    let issues = |name: &str| {
+        let record = outcome.record(name);
+        record
+            .issues
+            .iter()
+            .map(|issue| issue.message.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        issues("Strict"),
+        [
+            "Bash wrote one or more lines to the standard error stream.",
+            "complaint"
+        ]
+    );
+    assert!(issues("Nowhere")[0].contains("nowhere does not exist"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flaky_step_is_tried_again() {
+    let world = World::start().await;
+    let mut agent = world.agent("agent-1").await;
+    let job = world
+        .queue(json!({"steps": [
+            {"bash": "test -e ../second && exit 0; touch ../second; exit 5", "displayName": "Flaky", "retryCountOnTaskFailure": 2}
+        ]}))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(outcome.result, TaskResult::Succeeded, "{}", outcome.log);
+    assert_eq!(agent.exit().await.code(), Some(0));
+    assert!(outcome.log.contains("will retry (attempt #: 1 out of 2)"));
 }

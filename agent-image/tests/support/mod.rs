@@ -4,13 +4,13 @@
 
 pub mod operator;
 
-use dayfly_client::{Client, Credential, PlanScope};
+use dayfly_client::{AgentQuery, Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_pool_service::testing::{ALL_SCOPES, PoolHandle};
 use dayfly_wire::agent::{Agent, AgentAuthorization, Property, SINGLE_USE};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::identity::ClaimedIdentity;
-use dayfly_wire::ids::PoolId;
+use dayfly_wire::ids::{AgentId, PoolId};
 use dayfly_wire::queue::{GitRepository, QueuedJob};
 use dayfly_wire::secret::SecretText;
 use dayfly_wire::timeline::Record;
@@ -251,8 +251,26 @@ impl World {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
+        self.push(name, "the first commit")
+    }
+
+    /// Changes a file of a repository, and gives the commit.
+    pub async fn commit(&self, name: &str, path: &str, content: &str) -> String {
+        let directory = self.directory.path().join(format!("source-{name}"));
+        std::fs::write(directory.join(path), content).unwrap();
+        self.push(name, "another commit")
+    }
+
+    pub async fn agent_id(&self, name: &str) -> AgentId {
+        let query = AgentQuery::default();
+        let agents = self.admin.agents(self.pool_id, &query).await.unwrap();
+        agents.iter().find(|agent| agent.name == name).unwrap().id
+    }
+
+    fn push(&self, name: &str, message: &str) -> String {
+        let directory = self.directory.path().join(format!("source-{name}"));
         git(&directory, &["add", "-A"]);
-        git(&directory, &["commit", "-q", "-m", "the first commit"]);
+        git(&directory, &["commit", "-q", "-m", message]);
         let url = format!("{}/{PROJECT}/_git/{name}", self.pool.url()).replacen(
             "://",
             &format!("://x:{}@", self.pat.expose()),

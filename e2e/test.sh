@@ -13,24 +13,26 @@ drift() {
   local fresh
   fresh="$(mktemp -d)"
   cargo run --quiet --locked -p dayfly-operator -- crd --directory "$fresh"
-  diff -ru crds "$fresh" && diff -ru charts/dayfly/files/crds "$fresh" || {
+  if ! { diff -ru crds "$fresh" && diff -ru charts/dayfly/files/crds "$fresh"; }; then
     echo "the committed CRDs are not what the code says: run 'make crds' and commit" >&2
     return 1
-  }
+  fi
   rm -rf "$fresh"
 }
 
+# In a shell of its own: only these phases see the cluster.
 on_cluster() {
   # shellcheck source=e2e/cluster/env.sh
-  (. e2e/cluster/env.sh && "$@")
+  (. e2e/cluster/env.sh && KUBECONFIG_DAYFLY_TEST="$KUBECONFIG" "$@")
 }
 
-api_rules() { KUBECONFIG_DAYFLY_TEST="$KUBECONFIG" cargo test --locked -p dayfly-operator --test crd_rules; }
+api_rules() { cargo test --locked -p dayfly-operator --test crd_rules; }
 
 cluster_tests() { cargo test --locked -p dayfly-e2e -- --test-threads=2; }
 
 phase "tools" e2e/tools.sh
 phase "format" cargo fmt --all --check
+phase "documents" docs/check.sh
 phase "clippy" clippy
 phase "dependencies" cargo_deny
 phase "unit and protocol tests" cargo test --locked

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{DEADLINE, Fixture, capabilities, within};
+use dayfly_keys::agent_key::AgentKey;
 use dayfly_wire::agent::Agent;
 use dayfly_wire::error::key;
 use dayfly_wire::event::TaskResult;
@@ -15,6 +16,7 @@ use dayfly_wire::session::OAEP_SHA256;
 use dayfly_wire::timeline::{Record, RecordState};
 use jiff::SignedDuration;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Instant;
 
 #[tokio::test]
@@ -567,4 +569,43 @@ async fn jobs_that_ended_long_ago_are_forgotten_with_all_that_they_wrote() {
     let gone = fixture.admin.request(fixture.pool, queued.request_id).await;
     assert_eq!(gone.unwrap_err().type_key(), Some(key::JOB_NOT_FOUND));
     assert_eq!(fixture.request(unfinished.request_id).await.result, None);
+}
+
+#[tokio::test]
+async fn a_long_queue_and_a_large_pool_are_served_to_the_end() {
+    // More than is looked at in one go.
+    const MANY: usize = 55;
+    let fixture = Fixture::start().await;
+    let gpu = |size| Agent {
+        user_capabilities: capabilities(&[("gpu", size)]),
+        ..Agent::default()
+    };
+    let key = Arc::new(AgentKey::generate().unwrap());
+    for number in 0..MANY {
+        let name = format!("idle-{number}");
+        let idle = fixture
+            .register_with_key(&name, Agent::default(), Arc::clone(&key))
+            .await;
+        idle.open().await;
+    }
+    fixture.register_as("offline", gpu("big")).await;
+    let agent = fixture.register_as("small", gpu("small")).await;
+    for _ in 0..MANY {
+        let waits = fixture
+            .queue_with(json!({"demands": ["gpu -equals big"]}))
+            .await;
+        assert_eq!(waits.result, None);
+    }
+    // The last job of the queue, when its agent comes; then the last agent of the pool, when its job comes.
+    let last = fixture.queue_with(json!({"demands": ["gpu"]})).await;
+    let session = agent.open().await;
+    let taken = agent.take_job(&session).await;
+    assert_eq!(taken.message.request_id, last.request_id);
+    taken.complete(&fixture, TaskResult::Succeeded).await;
+    let session = agent.reopen(&session).await;
+    let next = fixture
+        .queue_with(json!({"demands": ["gpu -equals small"]}))
+        .await;
+    let taken = agent.take_job(&session).await;
+    assert_eq!(taken.message.request_id, next.request_id);
 }

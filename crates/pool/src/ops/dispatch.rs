@@ -4,37 +4,73 @@ use crate::rules::entities::{Agent, Message, Request};
 use crate::rules::{queue, request};
 use crate::service::{Failure, Unit};
 use crate::store::{agents, messages, requests};
-use dayfly_wire::ids::{MessageId, PoolId, RequestId};
+use dayfly_wire::ids::{AgentId, MessageId, PoolId, RequestId};
 use dayfly_wire::message::kind;
+
+/// Agents, and requests, that are looked at in one go: a long queue or a large pool is not loaded whole for one job.
+const PAGE: i64 = 50;
 
 /// Pairs whatever waits in a pool with whatever is idle there.
 pub async fn dispatch_pool(unit: &mut Unit<'_>, pool: PoolId) -> Result<(), Failure> {
     let now = unit.now;
-    let idle = agents::idle(unit.conn(), pool, now).await?;
-    if idle.is_empty() {
-        return Ok(());
+    let mut agent = AgentId(0);
+    loop {
+        let first = requests::waiting(unit.conn(), pool, RequestId(0), 1).await?;
+        if first.is_empty() {
+            return Ok(());
+        }
+        let idle = agents::idle(unit.conn(), pool, now, agent, PAGE).await?;
+        let Some(last) = idle.last() else {
+            return Ok(());
+        };
+        agent = last.id;
+        serve(unit, pool, idle).await?;
     }
-    let waiting = requests::waiting(unit.conn(), pool).await?;
-    assign(unit, waiting, idle).await.map(drop)
 }
 
-/// Pairs one new request with an idle agent. Those that wait before it could use none of them, or they would have.
-pub async fn dispatch_request(
-    unit: &mut Unit<'_>,
-    waiting: Request,
-) -> Result<Vec<Request>, Failure> {
+/// Goes through the queue with these agents until each has a job or none is left for it.
+async fn serve(unit: &mut Unit<'_>, pool: PoolId, mut idle: Vec<Agent>) -> Result<(), Failure> {
+    let mut after = RequestId(0);
+    while !idle.is_empty() {
+        let mut waiting = requests::waiting(unit.conn(), pool, after, PAGE).await?;
+        let Some(last) = waiting.last() else {
+            return Ok(());
+        };
+        after = last.id;
+        assign(unit, &mut waiting, &mut idle).await?;
+    }
+    Ok(())
+}
+
+/// Gives one new request to an idle agent. Those that wait before it could use none of them, or they would have.
+pub async fn dispatch_request(unit: &mut Unit<'_>, waiting: Request) -> Result<Request, Failure> {
     let now = unit.now;
-    let idle = agents::idle(unit.conn(), waiting.pool, now).await?;
-    assign(unit, vec![waiting], idle).await
+    let mut agent = AgentId(0);
+    let mut waiting = [waiting];
+    loop {
+        let mut idle = agents::idle(unit.conn(), waiting[0].pool, now, agent, PAGE).await?;
+        let Some(last) = idle.last() else {
+            break;
+        };
+        agent = last.id;
+        assign(unit, &mut waiting, &mut idle).await?;
+        if !waiting[0].is_waiting() {
+            break;
+        }
+    }
+    let [request] = waiting;
+    Ok(request)
 }
 
+/// Assigns what the rules pair; agents that got a job are taken out of `idle`.
 async fn assign(
     unit: &mut Unit<'_>,
-    mut waiting: Vec<Request>,
-    mut idle: Vec<Agent>,
-) -> Result<Vec<Request>, Failure> {
+    waiting: &mut [Request],
+    idle: &mut Vec<Agent>,
+) -> Result<(), Failure> {
     let now = unit.now;
-    for (index, agent) in queue::pair(&waiting, &idle) {
+    let mut busy = Vec::new();
+    for (index, agent) in queue::pair(waiting, idle) {
         let (Some(waiting), Some(agent)) = (waiting.get_mut(index), idle.get_mut(agent)) else {
             continue;
         };
@@ -42,8 +78,10 @@ async fn assign(
         requests::update(unit.conn(), waiting).await?;
         send(unit, agent, kind::JOB, waiting.id, String::new()).await?;
         unit.wake_followers(waiting.id);
+        busy.push(agent.id);
     }
-    Ok(waiting)
+    idle.retain(|agent| !busy.contains(&agent.id));
+    Ok(())
 }
 
 /// Puts a message into an agent's queue, and writes the agent back.

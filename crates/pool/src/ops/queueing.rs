@@ -22,8 +22,8 @@ use dayfly_wire::queue::{QueueJob, QueuedJob};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// Agents that are loaded at once while matching.
-const PAGE: i64 = 200;
+/// Agents that are loaded at once while matching: as many as are named when all of them match.
+const PAGE: i64 = 20;
 /// Agents that are remembered for saying why none matches.
 const SAMPLE: usize = 1000;
 const DEFAULT_NAME: &str = "job";
@@ -70,8 +70,8 @@ impl Service {
                 EndedBy::Service,
             )
             .await?;
-        } else if let Some(dispatched) = dispatch_request(&mut unit, request.clone()).await?.pop() {
-            request = dispatched;
+        } else {
+            request = dispatch_request(&mut unit, request).await?;
         }
         unit.commit().await?;
         Ok(document(&request))

@@ -202,17 +202,26 @@ pub async fn page(
     rows.iter().map(listed).collect()
 }
 
-/// A pool's agents that listen, are enabled, stay, and hold nothing.
-pub async fn idle(conn: &mut Conn, pool: PoolId, now: Timestamp) -> Result<Vec<Agent>, StoreError> {
+/// A page, after an id, of a pool's agents that listen, are enabled, stay, and hold nothing.
+pub async fn idle(
+    conn: &mut Conn,
+    pool: PoolId,
+    now: Timestamp,
+    after: AgentId,
+    size: i64,
+) -> Result<Vec<Agent>, StoreError> {
     let rows = sqlx::query(
-        "SELECT agents.* FROM sessions JOIN agents ON agents.id = sessions.agent_id \
-         WHERE agents.pool_id = $1 AND agents.enabled = 1 AND sessions.leaving = 0 \
+        "SELECT agents.* FROM agents JOIN sessions ON sessions.agent_id = agents.id \
+         WHERE agents.pool_id = $1 AND agents.id > $3 AND agents.enabled = 1 AND sessions.leaving = 0 \
          AND NOT (agents.single_use = 1 AND agents.jobs_taken > 0) \
          AND sessions.last_seen_at > $2 AND NOT EXISTS (SELECT 1 FROM requests \
-         WHERE requests.agent_id = agents.id AND requests.finished_at IS NULL) ORDER BY agents.id",
+         WHERE requests.agent_id = agents.id AND requests.finished_at IS NULL) \
+         ORDER BY agents.id LIMIT $4",
     )
     .bind(pool.0)
     .bind(millis(now - session::LIFE))
+    .bind(after.0)
+    .bind(size)
     .fetch_all(conn)
     .await?;
     rows.iter().map(agent).collect()

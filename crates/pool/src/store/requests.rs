@@ -161,13 +161,20 @@ pub async fn held(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreEr
     requests(&rows)
 }
 
-/// The requests of a pool that wait for an agent, in their order.
-pub async fn waiting(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreError> {
+/// A page, after an id, of a pool's requests that wait for an agent, in their order.
+pub async fn waiting(
+    conn: &mut Conn,
+    pool: PoolId,
+    after: RequestId,
+    size: i64,
+) -> Result<Vec<Request>, StoreError> {
     let rows = sqlx::query(select!(
-        "WHERE requests.pool_id = $1 AND requests.finished_at IS NULL \
-         AND requests.assigned_at IS NULL ORDER BY requests.id"
+        "WHERE requests.pool_id = $1 AND requests.id > $2 AND requests.finished_at IS NULL \
+         AND requests.assigned_at IS NULL ORDER BY requests.id LIMIT $3"
     ))
     .bind(pool.0)
+    .bind(after.0)
+    .bind(size)
     .fetch_all(conn)
     .await?;
     requests(&rows)

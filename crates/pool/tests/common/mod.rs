@@ -87,6 +87,15 @@ impl Fixture {
 
     pub(crate) async fn register_as(&self, name: &str, draft: Agent) -> TestAgent {
         let key = Arc::new(AgentKey::generate().unwrap());
+        self.register_with_key(name, draft, key).await
+    }
+
+    pub(crate) async fn register_with_key(
+        &self,
+        name: &str,
+        draft: Agent,
+        key: Arc<AgentKey>,
+    ) -> TestAgent {
         let draft = Agent {
             name: name.to_owned(),
             version: Some("4.260.0".to_owned()),
@@ -207,6 +216,13 @@ impl TestAgent {
             key: self.key.unwrap_session_key(wrapped).unwrap(),
             document,
         }
+    }
+
+    /// Ends a session and opens another: an agent that said it leaves takes nothing in the old one.
+    pub(crate) async fn reopen(&self, session: &OpenSession) -> OpenSession {
+        let closed = self.client.delete_session(self.pool, session.id).await;
+        closed.unwrap();
+        self.open().await
     }
 
     pub(crate) fn asked_session(&self, sha256: bool, capabilities: Capabilities) -> Session {

@@ -11,9 +11,9 @@ export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
 # An explicit target keeps the flags away from build scripts and procedural macros.
 cargo build --release --locked --target "$host" \
   -p dayfly-operator -p dayfly-agent -p dayfly-pool -p dayfly-e2e -p dayfly-bench --bins
+built="${CARGO_TARGET_DIR:-target}/$host/release"
 mkdir -p target/images/out
 for name in dayfly-operator dayfly-agent dayfly-pool dayfly-demo dayfly-bench; do
   # Only what changed gets a new time: the image build and its caches go by content, people by `ls -l`.
-  cmp -s "target/$host/release/$name" "target/images/out/$name" ||
-    cp "target/$host/release/$name" "target/images/out/$name"
+  cmp -s "$built/$name" "target/images/out/$name" || cp "$built/$name" "target/images/out/$name"
 done

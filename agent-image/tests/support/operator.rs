@@ -27,6 +27,7 @@ pub struct Script {
     pub termination: Option<Termination>,
     /// Path, authorization, body.
     pub calls: Vec<(String, String, String)>,
+    pub accepted_asked: Option<Instant>,
     pub accepted_answered: Option<Instant>,
 }
 
@@ -110,7 +111,11 @@ async fn answer(
     match (method.as_str(), uri.path()) {
         ("POST", "/v1/claim") => claim(&script, &text),
         ("POST", "/v1/accepted") => {
-            let delay = script.lock().unwrap().accepted_delay;
+            let delay = {
+                let mut script = script.lock().unwrap();
+                script.accepted_asked = Some(Instant::now());
+                script.accepted_delay
+            };
             tokio::time::sleep(delay).await;
             script.lock().unwrap().accepted_answered = Some(Instant::now());
             Ok(Vec::new())

@@ -1,9 +1,11 @@
 //! Checkout: git runs here, in the agent's container, only on directories that job code has never been able to
 //! write; the finished checkout is renamed into the job's part of the work volume.
 
-use crate::worker::git::{Fetch, Git, credential};
+use crate::worker::git::Git;
+use crate::worker::git_refs::Fetch;
 use crate::worker::job::Job;
 use crate::worker::place::inside;
+use crate::worker::repository_credential::credential;
 use crate::worker::step::{Running, StepError};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::job::{Repository, Step};

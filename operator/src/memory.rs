@@ -71,6 +71,15 @@ pub struct StageTimes {
     pub request: Option<RequestId>,
 }
 
+/// That an agent took a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether it says so for the first time.
+    pub first: bool,
+    /// How long it had listened, if this process knows.
+    pub listened: Option<SignedDuration>,
+}
+
 /// A live identity, as a callback finds it.
 #[derive(Clone, Debug)]
 pub struct Holder {
@@ -286,15 +295,12 @@ impl Memory {
         self.change(identity, |record| record.known.unsealed = true);
     }
 
-    /// The agent took a request. Returns how long it had listened, the first time.
-    pub fn accepted(
-        &self,
-        identity: &str,
-        request: RequestId,
-        now: Timestamp,
-    ) -> Option<SignedDuration> {
+    /// The agent took a request.
+    pub fn accepted(&self, identity: &str, request: RequestId, now: Timestamp) -> Taken {
         let mut state = self.lock();
-        let record = state.records.get_mut(identity)?;
+        let Some(record) = state.records.get_mut(identity) else {
+            return Taken::default();
+        };
         let first = record.known.accepted.is_none();
         record.known.accepted.get_or_insert((request, now));
         let listened = record
@@ -303,7 +309,7 @@ impl Memory {
             .map(|since| now.duration_since(since));
         let connection = record.owner.connection.clone();
         state.taken.entry((connection, request)).or_insert(now);
-        listened.filter(|_| first)
+        Taken { first, listened }
     }
 
     /// The agent is done.

@@ -84,7 +84,9 @@ impl Api8443 {
         self.context.metrics.refusals.get_or_create(&labels).inc();
         // The name was not checked: it is cut and quoted.
         let identity: String = identity.chars().take(63).collect();
-        if refusal.is_expected() || refusal == ClaimRefusal::TooMany {
+        // An agent that was removed may still say goodbye.
+        let late = refusal == ClaimRefusal::Unknown && call != "claim";
+        if refusal.is_expected() || refusal == ClaimRefusal::TooMany || late {
             tracing::debug!(call, %source, ?identity, reason = refusal.reason(), "a call was put off");
         } else {
             tracing::warn!(call, %source, ?identity, reason = refusal.reason(), "a call was refused");
@@ -243,10 +245,16 @@ async fn accepted(
     };
     let context = &api.context;
     let identity = callback.identity.as_str();
-    if let Some(waited) = context.memory.accepted(identity, request_id, clock::now()) {
-        context.metrics.session_to_job.observe(waited.as_secs_f64());
+    let taken = context.memory.accepted(identity, request_id, clock::now());
+    if taken.first {
+        tracing::info!(identity, request = %request_id, "an agent took a job");
+        if let Some(listened) = taken.listened {
+            context
+                .metrics
+                .session_to_job
+                .observe(listened.as_secs_f64());
+        }
     }
-    tracing::info!(identity, request = %request_id, "an agent took a job");
     let patched = busy::patch(
         context,
         &holder.owner.pool.namespace,

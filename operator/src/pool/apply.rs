@@ -84,21 +84,23 @@ impl Round<'_> {
 
     async fn create_pods(&self, plan: &Plan, pods: Vec<(usize, Pod)>) -> Vec<(usize, String)> {
         let count = pods.len();
-        let queued: HashMap<usize, Timestamp> = plan
-            .waiting
+        let queued: HashMap<&str, Timestamp> = plan
+            .start
             .iter()
-            .rev()
-            .filter_map(|waiting| Some((waiting.template?, waiting.since?)))
+            .filter_map(|start| Some((start.identity.as_str(), start.since?)))
             .collect();
         let refused: Vec<(usize, String)> = futures::stream::iter(pods)
-            .map(|(template, pod)| self.create_pod(template, pod, queued.get(&template).copied()))
+            .map(|(template, pod)| {
+                let since = queued.get(pod.name_any().as_str()).copied();
+                self.create_pod(template, pod, since)
+            })
             .buffer_unordered(CONCURRENCY)
             .filter_map(std::future::ready)
             .collect()
             .await;
         if count > refused.len() {
             let note = format!(
-                "created {} pods for {} waiting jobs",
+                "pods created: {}; jobs waiting: {}",
                 count - refused.len(),
                 plan.waiting.len()
             );
@@ -221,6 +223,7 @@ impl Round<'_> {
             secret: identity.secret.is_some(),
             template: identity.template().to_owned(),
             never_listened: known.is_none_or(|known| known.listening.is_none()),
+            again: known.is_some_and(|known| known.ended.is_some()),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Start {
     pub identity: String,
     /// The index of its template.
     pub template: usize,
+    /// Since when the request waits that it is started for; none for one that is to idle.
+    pub since: Option<Timestamp>,
 }
 
 /// An identity to remove.
@@ -198,7 +200,11 @@ pub fn plan(pool: &ValidPool, observed: &Observed, now: Timestamp) -> Plan {
         || plan.total.starting > 0
         || plan.total.draining > 0
         || !plan.retire.is_empty();
-    plan.nothing_left = observed.identities.is_empty() && observed.registering.is_empty();
+    plan.nothing_left = observed.registering.is_empty()
+        && planner
+            .stages
+            .iter()
+            .all(|(_, stage)| *stage == Stage::Vanishing);
     planner.plan
 }
 
@@ -244,7 +250,7 @@ impl Planner<'_> {
             let (identity, stage) = &self.stages[index];
             let mut one = Counts::default();
             match stage {
-                Stage::Settling => {}
+                Stage::Settling | Stage::Vanishing => {}
                 Stage::Reserved => one.reserved = 1,
                 Stage::Starting => one.starting = 1,
                 Stage::Idle(_) => one.idle = 1,

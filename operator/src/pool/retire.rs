@@ -37,6 +37,8 @@ pub struct Removal {
     pub template: String,
     /// Whether it never came up.
     pub never_listened: bool,
+    /// Whether it was told before that it ended.
+    pub again: bool,
 }
 
 /// Where it is removed from.
@@ -265,6 +267,10 @@ fn done<T>(
 async fn report(context: &Context, site: &Site, removal: &Removal) {
     let end = &removal.retire.end;
     let identity = removal.retire.identity.as_str();
+    if removal.again {
+        tracing::debug!(pool = %site.owner.pool, identity, "what was left of an agent is removed");
+        return;
+    }
     context
         .metrics
         .exits

@@ -31,6 +31,8 @@ pub enum Stage {
     Busy,
     /// Its job has ended or its pod was asked to go; it is on its way out by itself.
     Leaving,
+    /// Only its pod is left, and that was asked to go: its node, or the node's silence, decides when.
+    Vanishing,
     /// It failed and is kept for people to look at, since then.
     Kept(Timestamp),
     /// It has to be removed.
@@ -200,6 +202,9 @@ fn ended(identity: &Identity, pod: &PodFact, now: Timestamp) -> Option<Stage> {
     let known = identity.known.as_ref();
     let removed =
         !matches!(identity.registration, Presence::Present(_)) && identity.secret.is_none();
+    if removed && pod.deletion.is_some() && known.is_none_or(|known| known.listening.is_none()) {
+        return Some(Stage::Vanishing);
+    }
     let done = || Stage::Over(End::new(Reason::JobFinished, "the agent is done"));
     if known.is_some_and(|known| known.finished.is_some()) {
         return Some(done());

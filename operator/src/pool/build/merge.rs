@@ -147,6 +147,18 @@ fn check_container(container: &Container, profile: Profile) -> Check {
                 && container.env_from.is_none()),
         || "container agent: image and environment are the operator's".to_owned(),
     )?;
+    let security = container.security_context.as_ref();
+    ensure(
+        security.is_none_or(|s| s.run_as_user.is_none() && s.run_as_group.is_none()),
+        || {
+            format!(
+                "container {name}: agent and job share one user and group; set them in the pod's securityContext"
+            )
+        },
+    )?;
+    ensure(name == "job" || security.is_none(), || {
+        "container agent: its securityContext is the operator's".to_owned()
+    })?;
     ensure(container.lifecycle.is_none(), || {
         format!("container {name}: lifecycle hooks would run beside the first process")
     })?;
@@ -311,6 +323,10 @@ mod tests {
                 json!({ "spec": { "volumes": [{ "name": "t", "projected": { "sources": [
                     { "serviceAccountToken": { "audience": "dayfly", "path": "t" } }] } }] } }),
                 "audience dayfly",
+            ),
+            (
+                container(json!({ "securityContext": { "runAsUser": 0 } })),
+                "share one user",
             ),
             (container(json!({ "command": ["x"] })), "command"),
             (

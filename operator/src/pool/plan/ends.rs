@@ -46,6 +46,7 @@ impl Planner<'_> {
                     None
                 }
                 Stage::Settling
+                | Stage::Vanishing
                 | Stage::Reserved
                 | Stage::Starting
                 | Stage::Idle(_)

@@ -80,7 +80,7 @@ impl<'a> Planner<'a> {
             } else {
                 need.saturating_sub(have).min(own_room)
             };
-            let started = self.start(index, wanted);
+            let started = self.start(index, wanted, &waiting.claimed[index], have);
             room -= started;
             self.plan.desired += (need + counts.busy).min(template.max_agents);
             self.replenish(index, started, wanted - started);
@@ -105,7 +105,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Starts up to `wanted` reserved identities and leaves the last one as the placeholder of the template.
-    pub(super) fn start(&mut self, template: usize, wanted: usize) -> usize {
+    pub(super) fn start(
+        &mut self,
+        template: usize,
+        wanted: usize,
+        waiting: &[&Request],
+        have: usize,
+    ) -> usize {
         let current = &self.pool.templates[template].identity_hash;
         let mut ready: Vec<&Identity> = self
             .stages
@@ -126,10 +132,14 @@ impl<'a> Planner<'a> {
         });
         let startable = ready.len().saturating_sub(1);
         let chosen = wanted.min(startable);
-        for identity in ready.into_iter().take(chosen) {
+        // Those that start or idle already are for the requests that wait longest.
+        let since = waiting.iter().skip(have).map(|request| request.queued);
+        let since = since.chain(std::iter::repeat(None));
+        for (identity, since) in ready.into_iter().take(chosen).zip(since) {
             self.plan.start.push(Start {
                 identity: identity.name.clone(),
                 template,
+                since,
             });
         }
         chosen

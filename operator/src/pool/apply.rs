@@ -2,7 +2,7 @@
 //! slow service never holds up a start.
 
 use super::build::{Applied, Prepared, Resources};
-use super::facts::Identity;
+use super::facts::{Identity, Presence};
 use super::observe::Observation;
 use super::plan::{Mark, Plan, Retire};
 use super::retire::{self, Removal, Site};
@@ -216,6 +216,7 @@ impl Round<'_> {
                 .registration
                 .present()
                 .map(|registration| registration.id),
+            unasked: identity.registration == Presence::Unknown,
             pod: pod.map(|pod| pod.uid.clone()),
             keep_pod: retire.end.keep
                 && self.pool.failed_history > 0

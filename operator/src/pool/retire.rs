@@ -27,6 +27,8 @@ pub struct Removal {
     pub retire: Retire,
     /// The agent, if its registration is there or may be there.
     pub agent: Option<AgentId>,
+    /// Whether nobody could be asked yet for the registration.
+    pub unasked: bool,
     /// The uid of the pod that is there.
     pub pod: Option<String>,
     /// Whether the pod is kept for people to look at.
@@ -97,6 +99,8 @@ async fn run(context: &Context, site: &Site, removal: &Removal) {
             Some(service.remove(agent, removal).await)
         }
         (None, Some(_)) => None,
+        // A new process has not looked at the pool yet: its first look tells which registration is left.
+        (_, None) if removal.unasked => None,
         (_, None) => Some(Ok(())),
     };
     if let Some(Err(RetireError::NotIdle)) = deregistered {

@@ -3,6 +3,7 @@
 use super::{Mark, Planner, Retire, signed};
 use crate::crd::conditions::Reason;
 use crate::crd::pool::OrphanMode;
+use crate::pool::facts::Presence;
 use crate::pool::stage::{End, Stage};
 use jiff::{SignedDuration, Timestamp};
 
@@ -58,7 +59,7 @@ impl Planner<'_> {
             let waits = identity.pod.is_none()
                 && identity.secret.is_none()
                 && !self.observed.writable
-                && identity.registration.present().is_some();
+                && identity.registration != Presence::Absent;
             if let Some(end) = end.filter(|_| !self.in_flight(identity) && !waits) {
                 let only_if_idle = matches!(stage, Stage::Draining(_)) && !deadline;
                 self.plan.retire.push(Retire {

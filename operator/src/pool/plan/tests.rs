@@ -19,6 +19,7 @@ fn now() -> Timestamp {
 }
 
 /// A pool with these scaling settings and templates.
+#[allow(clippy::needless_pass_by_value)] // `json!` literals read better by value.
 fn pool(scaling: serde_json::Value, templates: serde_json::Value) -> ValidPool {
     let object: AgentPool = serde_json::from_value(json!({
         "apiVersion": "dayfly.dev/v1alpha1", "kind": "AgentPool",
@@ -546,6 +547,34 @@ fn a_new_leader_replaces_what_had_not_claimed_and_leaves_the_rest_alone() {
     let retired: Vec<_> = plan.retire.iter().map(|r| r.identity.as_str()).collect();
     assert_eq!(retired, ["linux-1"]);
     assert_eq!((plan.total.idle, plan.total.busy), (1, 1));
+}
+
+#[test]
+fn a_new_leader_keeps_a_finished_agent_in_mind_until_it_could_ask_for_its_registration() {
+    let pool = simple(0, 10);
+    let known = Known {
+        pod: KnownPod::Adopted {
+            uid: "pod-1".to_owned(),
+        },
+        finished: Some(at(1)),
+        ..Known::default()
+    };
+    let finished = Identity {
+        pod: None,
+        known: Some(known),
+        ..idle(&pool, 1, 5)
+    };
+    let unasked = Identity {
+        registration: Presence::Unknown,
+        snapshot: None,
+        ..finished.clone()
+    };
+    let mut blind = observed(vec![unasked], vec![]);
+    (blind.snapshot, blind.writable) = (None, false);
+    let waits = plan(&pool, &blind, now());
+    assert!(waits.retire.is_empty() && !waits.nothing_left);
+    let sees = plan(&pool, &observed(vec![finished], vec![]), now());
+    assert_eq!(sees.retire.len(), 1);
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod connection;
 pub mod context;
 pub mod crd;
+pub mod deadline;
 pub mod identity;
 pub mod leader;
 pub mod memory;

@@ -207,7 +207,8 @@ impl Memory {
     /// Takes over the pods of an earlier process whose Secret is gone: their agents had claimed and listened.
     pub fn adopt(&self, owner: &Owner, pods: &[PodFact], sealed: &BTreeSet<String>) {
         let mut state = self.lock();
-        for pod in pods.iter().filter(|pod| !sealed.contains(&pod.name)) {
+        let at_work = |pod: &&PodFact| pod.is_at_work() && !sealed.contains(&pod.name);
+        for pod in pods.iter().filter(at_work) {
             if state.gone.contains_key(&pod.name) {
                 continue;
             }
@@ -417,3 +418,6 @@ impl Memory {
             .retain(|_, at| now.duration_since(*at) < RETENTION);
     }
 }
+
+#[cfg(test)]
+mod tests;

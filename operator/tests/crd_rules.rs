@@ -3,6 +3,8 @@
 //! Runs when `KUBECONFIG_DAYFLY_TEST` names a cluster. The definitions are installed under a group of the test's
 //! own and removed again, and objects are only tried (server-side dry run), so that nothing else there is touched.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests are not tests to the lints.
+
 use dayfly_operator::crd;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::crd::conditions::{self, Reason, Verdict};
 use crate::crd::connection::{PoolConnection, PoolConnectionSpec, PoolConnectionStatus};
+use crate::deadline::within;
 use dayfly_client::{Client, Credential};
 use dayfly_wire::secret::SecretText;
 use jiff::{SignedDuration, Timestamp};
@@ -197,7 +198,7 @@ async fn secret(
 ) -> Result<(String, SecretText), (Reason, String)> {
     let api: Api<Secret> = Api::namespaced(context.kube.clone(), &context.args.namespace);
     let missing = |problem: String| (Reason::SecretNotFound, problem);
-    let secret = match api.get_opt(name).await {
+    let secret = match within(api.get_opt(name)).await {
         Ok(Some(secret)) => secret,
         Ok(None) => {
             return Err(missing(format!(
@@ -221,7 +222,7 @@ async fn config_map(
 ) -> Result<(String, String), (Reason, String)> {
     let api: Api<ConfigMap> = Api::namespaced(context.kube.clone(), &context.args.namespace);
     let missing = |problem: String| (Reason::CaBundleNotFound, problem);
-    let map = match api.get_opt(name).await {
+    let map = match within(api.get_opt(name)).await {
         Ok(Some(map)) => map,
         Ok(None) => {
             return Err(missing(format!(
@@ -330,9 +331,7 @@ async fn write_status(
     }
     let api: Api<PoolConnection> = Api::namespaced(context.kube.clone(), &context.args.namespace);
     let patch = Patch::Merge(serde_json::json!({ "status": next }));
-    let written = api
-        .patch_status(&connection.name, &PatchParams::default(), &patch)
-        .await;
+    let written = within(api.patch_status(&connection.name, &PatchParams::default(), &patch)).await;
     context
         .metrics
         .kube_write("patch", "poolconnections/status", &written);

@@ -5,6 +5,7 @@ use super::token::TokenChecker;
 use crate::clock;
 use crate::context::Context;
 use crate::crd::conditions::Reason;
+use crate::deadline::within;
 use crate::memory::Owner;
 use crate::names;
 use crate::pool::build::secret::SealedIdentity;
@@ -56,7 +57,7 @@ async fn open(
 ) -> Result<(AgentId, SealedIdentity), ClaimRefusal> {
     let api: Api<Secret> =
         Api::namespaced(context.kube.clone(), &context.args.identities_namespace);
-    let secret = match api.get_opt(&claim.identity).await {
+    let secret = match within(api.get_opt(&claim.identity)).await {
         Ok(Some(secret)) => secret,
         Ok(None) => return Err(ClaimRefusal::Unknown),
         Err(error) => {

@@ -1,6 +1,6 @@
 //! The identity API: what agents say to the operator. Reachable by hostile job code, so everything is bounded.
 //!
-//! [`decision`] and [`rate`] are pure; the rest does I/O.
+//! [`decision`], [`rate`] and [`told`] are pure; the rest does I/O.
 
 pub mod claim;
 pub mod decision;
@@ -9,3 +9,4 @@ pub mod routes;
 pub mod server;
 pub mod termination;
 pub mod token;
+pub mod told;

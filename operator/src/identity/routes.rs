@@ -5,8 +5,10 @@ use super::decision::ClaimRefusal;
 use super::rate::Allowances;
 use super::termination::termination;
 use super::token::TokenChecker;
+use super::told::Told;
 use crate::clock;
 use crate::context::Context;
+use crate::deadline::within;
 use crate::memory::Holder;
 use crate::metrics::ReasonLabels;
 use crate::pool::busy;
@@ -34,21 +36,23 @@ const MAX_BODY: usize = 16 * 1024;
 pub struct Source(pub IpAddr);
 
 /// What the routes share.
-pub struct Api8443 {
+pub struct IdentityApi {
     context: Arc<Context>,
     tokens: TokenChecker,
     allowances: Mutex<Allowances>,
+    told: Mutex<Told>,
 }
 
-type Shared = State<Arc<Api8443>>;
+type Shared = State<Arc<IdentityApi>>;
 
 /// The routes.
 pub fn router(context: Arc<Context>) -> Router {
     let tokens = TokenChecker::new(context.kube.clone());
-    let api = Arc::new(Api8443 {
+    let api = Arc::new(IdentityApi {
         context,
         tokens,
         allowances: Mutex::default(),
+        told: Mutex::default(),
     });
     Router::new()
         .route("/v1/claim", post(claimed))
@@ -76,7 +80,7 @@ impl IntoResponse for Refused {
     }
 }
 
-impl Api8443 {
+impl IdentityApi {
     fn refuse(&self, call: &str, source: IpAddr, identity: &str, refusal: ClaimRefusal) -> Refused {
         let labels = ReasonLabels {
             reason: refusal.reason(),
@@ -86,7 +90,9 @@ impl Api8443 {
         let identity: String = identity.chars().take(63).collect();
         // An agent that was removed may still say goodbye.
         let late = refusal == ClaimRefusal::Unknown && call != "claim";
-        if refusal.is_expected() || refusal == ClaimRefusal::TooMany || late {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = told.is_news(source, refusal.reason(), Instant::now());
+        if refusal.is_expected() || refusal == ClaimRefusal::TooMany || late || !news {
             tracing::debug!(call, %source, ?identity, reason = refusal.reason(), "a call was put off");
         } else {
             tracing::warn!(call, %source, ?identity, reason = refusal.reason(), "a call was refused");
@@ -211,7 +217,7 @@ async fn listening(
 async fn delete_secret(context: &Context, identity: &str) -> Result<(), kube::Error> {
     let api: Api<Secret> =
         Api::namespaced(context.kube.clone(), &context.args.identities_namespace);
-    let Some(secret) = api.get_metadata_opt(identity).await? else {
+    let Some(secret) = within(api.get_metadata_opt(identity)).await? else {
         return Ok(());
     };
     let params = DeleteParams {
@@ -221,7 +227,7 @@ async fn delete_secret(context: &Context, identity: &str) -> Result<(), kube::Er
         }),
         ..DeleteParams::default()
     };
-    let deleted = api.delete(identity, &params).await;
+    let deleted = within(api.delete(identity, &params)).await;
     context.metrics.kube_write("delete", "secrets", &deleted);
     match deleted {
         Ok(_) => Ok(()),
@@ -343,7 +349,7 @@ async fn terminated(
         }
     };
     let pods: Api<Pod> = Api::namespaced(api.context.kube.clone(), &holder.owner.pool.namespace);
-    match pods.get_opt(&callback.identity).await {
+    match within(pods.get_opt(&callback.identity)).await {
         Ok(Some(pod)) if pod.metadata.uid.as_deref() == Some(&callback.pod_uid) => {
             match termination(&pod) {
                 Some(termination) => Json(termination).into_response(),

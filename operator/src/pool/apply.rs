@@ -11,6 +11,7 @@ use super::{busy, register};
 use crate::clock;
 use crate::context::Context;
 use crate::crd::conditions::Reason;
+use crate::deadline::within;
 use crate::names;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -68,9 +69,7 @@ impl Round<'_> {
         let api: Api<NetworkPolicy> =
             Api::namespaced(self.context.kube.clone(), &self.pool.namespace);
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        let applied = api
-            .patch(&policy.name_any(), &params, &Patch::Apply(&policy))
-            .await;
+        let applied = within(api.patch(&policy.name_any(), &params, &Patch::Apply(&policy))).await;
         self.context
             .metrics
             .kube_write("apply", "networkpolicies", &applied);
@@ -128,7 +127,7 @@ impl Round<'_> {
         let memory = &self.context.memory;
         memory.creating_pod(&identity, &self.observation.owner);
         let api: Api<Pod> = Api::namespaced(self.context.kube.clone(), &self.pool.namespace);
-        let created = api.create(&PostParams::default(), &pod).await;
+        let created = within(api.create(&PostParams::default(), &pod)).await;
         self.context.metrics.kube_write("create", "pods", &created);
         let now = clock::now();
         match created {

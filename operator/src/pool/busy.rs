@@ -4,6 +4,7 @@
 use crate::clock;
 use crate::connection::{Connection, Link};
 use crate::context::Context;
+use crate::deadline::within;
 use crate::memory::StageTimes;
 use crate::names;
 use dayfly_client::Error;
@@ -52,13 +53,12 @@ pub async fn patch(
     };
     times.request = times.request.or(request);
     let api: Api<Pod> = Api::namespaced(context.kube.clone(), namespace);
-    let patched = api
-        .patch(
-            identity,
-            &PatchParams::default(),
-            &Patch::Merge(busy_patch(uid, &times)),
-        )
-        .await;
+    let patched = within(api.patch(
+        identity,
+        &PatchParams::default(),
+        &Patch::Merge(busy_patch(uid, &times)),
+    ))
+    .await;
     context.metrics.kube_write("patch", "pods", &patched);
     match patched {
         Ok(_) => {}

@@ -167,6 +167,14 @@ pub struct PodFact {
     pub busy: bool,
 }
 
+impl PodFact {
+    /// Whether its agent may be running.
+    pub fn is_at_work(&self) -> bool {
+        let ended = matches!(self.agent, AgentContainer::Terminated { .. });
+        self.phase == PodPhase::Live && !ended
+    }
+}
+
 /// What this process remembers of an identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -424,3 +432,6 @@ fn secret(
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

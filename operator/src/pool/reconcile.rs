@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::crd::conditions::Reason;
 use crate::crd::pool::AgentPool;
 use crate::crd::status::AgentPoolStatus;
+use crate::deadline::within;
 use crate::mirror::PoolKey;
 use crate::{names, report};
 use jiff::{SignedDuration, Timestamp};
@@ -326,13 +327,12 @@ async fn set_finalizers(
         "finalizers": finalizers,
         "resourceVersion": object.resource_version(),
     } });
-    let patched = api
-        .patch(
-            &object.name_any(),
-            &PatchParams::default(),
-            &Patch::Merge(patch),
-        )
-        .await;
+    let patched = within(api.patch(
+        &object.name_any(),
+        &PatchParams::default(),
+        &Patch::Merge(patch),
+    ))
+    .await;
     context.metrics.kube_write("patch", "agentpools", &patched);
     match patched {
         Ok(_) => Ok(()),
@@ -357,9 +357,8 @@ async fn write_status(
         &object.namespace().unwrap_or_default(),
     );
     let patch = Patch::Merge(serde_json::json!({ "status": next }));
-    let written = api
-        .patch_status(&object.name_any(), &PatchParams::default(), &patch)
-        .await;
+    let written =
+        within(api.patch_status(&object.name_any(), &PatchParams::default(), &patch)).await;
     context
         .metrics
         .kube_write("patch", "agentpools/status", &written);

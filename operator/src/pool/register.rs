@@ -6,6 +6,7 @@ use super::validate::{ValidPool, ValidTemplate};
 use crate::clock;
 use crate::connection::Link;
 use crate::context::Context;
+use crate::deadline::within;
 use crate::memory::Owner;
 use dayfly_client::Error as ServiceError;
 use dayfly_keys::KeyError;
@@ -207,7 +208,7 @@ impl Registering {
             self.context.kube.clone(),
             &self.context.args.identities_namespace,
         );
-        let created = api.create(&PostParams::default(), &object).await;
+        let created = within(api.create(&PostParams::default(), &object)).await;
         self.context
             .metrics
             .kube_write("create", "secrets", &created);

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::connection::{Connection, Link};
 use crate::context::Context;
 use crate::crd::conditions::Reason;
+use crate::deadline::within;
 use crate::memory::Owner;
 use crate::metrics::ReasonLabels;
 use dayfly_client::{Client, Error};
@@ -219,7 +220,7 @@ async fn remove_objects(context: &Context, site: &Site, removal: &Removal) -> bo
     if removal.secret {
         let api: Api<Secret> =
             Api::namespaced(context.kube.clone(), &context.args.identities_namespace);
-        let deleted = api.delete(identity, &DeleteParams::default()).await;
+        let deleted = within(api.delete(identity, &DeleteParams::default())).await;
         removed &= done(context, "secrets", identity, deleted);
         context.memory.unsealed(identity);
     }
@@ -246,7 +247,7 @@ pub async fn delete_pod(context: &Context, site: &Site, identity: &str, uid: &st
         context,
         "pods",
         identity,
-        api.delete(identity, &params).await,
+        within(api.delete(identity, &params)).await,
     )
 }
 

@@ -434,7 +434,8 @@ fn every_abnormal_end_fails_the_request_with_the_reason() {
         change(&mut identity);
         plan(&pool, &observed(vec![identity], vec![]), now())
     };
-    let cases: [(&dyn Fn(&mut Identity), Reason, &str); 4] = [
+    type Case<'a> = (&'a dyn Fn(&mut Identity), Reason, &'static str);
+    let cases: [Case<'_>; 4] = [
         (
             &|i| i.pod = None,
             Reason::AgentLost,

@@ -14,6 +14,7 @@ fn places() -> Places {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // `json!` literals read better by value.
 fn built(template: Value) -> Pod {
     let object: AgentPool = serde_json::from_value(json!({
         "apiVersion": "dayfly.dev/v1alpha1", "kind": "AgentPool",

@@ -70,6 +70,12 @@ impl Backoffs {
     }
 }
 
+/// Under which failed registrations of a template are kept: they must not hold up the start of those that are
+/// registered. No template has such a name.
+pub fn registration_key(template: &str) -> String {
+    format!("{template}/registration")
+}
+
 fn wait(failures: u32) -> SignedDuration {
     FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST)
 }

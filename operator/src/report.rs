@@ -28,32 +28,32 @@ impl Reports {
 
     /// Something went as it should.
     pub async fn normal(&self, about: &ObjectReference, reason: Reason, note: impl Into<String>) {
-        self.publish(about, EventType::Normal, reason, note.into())
+        self.publish(about, EventType::Normal, reason.as_str(), note.into())
             .await;
     }
 
     /// Something did not.
     pub async fn warning(&self, about: &ObjectReference, reason: Reason, note: impl Into<String>) {
-        self.publish(about, EventType::Warning, reason, note.into())
+        self.publish(about, EventType::Warning, reason.as_str(), note.into())
             .await;
     }
 
-    async fn publish(
-        &self,
-        about: &ObjectReference,
-        type_: EventType,
-        reason: Reason,
-        note: String,
-    ) {
+    /// A condition turned bad.
+    pub async fn condition(&self, about: &ObjectReference, reason: &str, note: &str) {
+        self.publish(about, EventType::Warning, reason, note.to_owned())
+            .await;
+    }
+
+    async fn publish(&self, about: &ObjectReference, type_: EventType, reason: &str, note: String) {
         let event = Event {
             type_,
-            reason: reason.as_str().to_owned(),
+            reason: reason.to_owned(),
             note: Some(note.chars().take(MAX_NOTE).collect()),
-            action: reason.as_str().to_owned(),
+            action: reason.to_owned(),
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, about).await {
-            tracing::debug!(%error, reason = reason.as_str(), "failed to publish an Event");
+            tracing::debug!(%error, reason, "failed to publish an Event");
         }
     }
 }

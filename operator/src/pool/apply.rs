@@ -311,14 +311,6 @@ impl Round<'_> {
             return;
         };
         for (template, count) in &plan.register {
-            let backoff = self
-                .observation
-                .observed
-                .backoff
-                .get(&self.pool.templates[*template].name);
-            if backoff.is_some_and(|(until, _)| *until > clock::now()) {
-                continue;
-            }
             register::begin(
                 self.context,
                 link,

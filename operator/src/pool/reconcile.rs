@@ -5,7 +5,7 @@ use super::build::build;
 use super::observe::{Observation, earlier_manager, observe};
 use super::plan::{Plan, plan};
 use super::retire::Site;
-use super::status::{is_worth_writing, stalled, status};
+use super::status::{is_worth_writing, news, stalled, status};
 use super::validate::{InvalidSpec, ValidPool, validate};
 use crate::clock;
 use crate::context::Context;
@@ -27,6 +27,8 @@ use std::time::Duration;
 const CALM: Duration = Duration::from_secs(10);
 /// How often one is looked at in which something is under way, whether or not anything wakes it.
 const ACTIVE: Duration = Duration::from_secs(1);
+/// How soon a round is tried again that met a change.
+const AGAIN: Duration = Duration::from_millis(50);
 /// How long after its deadline a deletion gives up.
 const LAST_WORDS: SignedDuration = SignedDuration::from_secs(10);
 
@@ -36,6 +38,9 @@ pub enum RoundError {
     /// The API server refused the finalizer.
     #[error("failed to change the finalizer: {0}")]
     Finalizer(#[source] kube::Error),
+    /// The object was changed since it was read; the next round sees the change.
+    #[error("the object was changed meanwhile")]
+    Changed,
     /// The API server refused the status.
     #[error("failed to write the status: {0}")]
     Status(#[source] kube::Error),
@@ -46,6 +51,7 @@ impl RoundError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Finalizer(_) => "finalizer",
+            Self::Changed => "changed",
             Self::Status(_) => "status",
         }
     }
@@ -109,6 +115,7 @@ fn after(
             rounds.failures = 0;
             pause
         }
+        Err(RoundError::Changed) => AGAIN,
         Err(error) => {
             let labels = crate::metrics::ReasonLabels {
                 reason: error.reason(),
@@ -337,6 +344,7 @@ async fn set_finalizers(
     match patched {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Err(RoundError::Changed),
         Err(error) => Err(RoundError::Finalizer(error)),
     }
 }
@@ -364,6 +372,12 @@ async fn write_status(
         .kube_write("patch", "agentpools/status", &written);
     match written {
         Ok(_) => {
+            for (reason, message) in news(&previous.conditions, &next.conditions) {
+                context
+                    .reports
+                    .condition(&report::reference(object), reason, message)
+                    .await;
+            }
             rounds.status = Some(next);
             rounds.written = Some(now);
             Ok(())

@@ -3,6 +3,7 @@
 use super::build::{registration, secret};
 use super::facts::Registration;
 use super::validate::{ValidPool, ValidTemplate};
+use crate::backoff::registration_key;
 use crate::clock;
 use crate::connection::Link;
 use crate::context::Context;
@@ -117,7 +118,7 @@ impl Registering {
                 .inc();
             self.context.backoffs.failed(
                 &self.owner.uid,
-                &self.template().name,
+                &registration_key(&self.template().name),
                 &error.to_string(),
                 now,
             );
@@ -163,6 +164,8 @@ impl Registering {
             .memory
             .registered(&self.identity, registration, registered_at);
         self.context.memory.sealed(&self.identity, clock::now());
+        let key = registration_key(&self.template().name);
+        self.context.backoffs.succeeded(&self.owner.uid, &key);
         tracing::debug!(pool = %self.owner.pool, identity = self.identity, agent = %agent.id, "an identity is in reserve");
         Ok(())
     }

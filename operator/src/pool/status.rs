@@ -3,7 +3,7 @@
 use super::build::{Applied, Resources};
 use super::plan::{Counts, Plan};
 use super::validate::ValidPool;
-use crate::crd::conditions::{self, Reason, Verdict};
+use crate::crd::conditions::{self, Condition, Reason, Verdict};
 use crate::crd::status::{
     AgentCounts, AgentPoolStatus, JobCounts, ServiceStatus, TemplateStatus, WaitingJob,
 };
@@ -138,6 +138,28 @@ pub fn is_worth_writing(
         return since >= WRITE_INTERVAL;
     }
     previous != next && since >= HEARTBEAT
+}
+
+/// What people should hear of beside the status: why a pool stopped being ready, and jobs that nobody can take.
+/// Pools begin without conditions; what is not known yet is no news.
+pub fn news<'a>(previous: &[Condition], next: &'a [Condition]) -> Vec<(&'a str, &'a str)> {
+    let worth = |condition: &&Condition| {
+        matches!(
+            (condition.kind.as_str(), condition.status.as_str()),
+            (conditions::READY, "False") | (conditions::UNMATCHED_JOBS, "True")
+        )
+    };
+    let told = |condition: &&Condition| {
+        previous.iter().any(|before| {
+            (&before.kind, &before.status, &before.reason)
+                == (&condition.kind, &condition.status, &condition.reason)
+        })
+    };
+    next.iter()
+        .filter(worth)
+        .filter(|condition| !told(condition))
+        .map(|condition| (condition.reason.as_str(), condition.message.as_str()))
+        .collect()
 }
 
 fn without_times(status: &AgentPoolStatus) -> AgentPoolStatus {
@@ -335,6 +357,19 @@ mod tests {
             is_worth_writing(&previous, &stalled, Some(at(0)), at(1)),
             "a condition changed"
         );
+    }
+
+    #[test]
+    fn a_pool_that_stops_being_ready_is_news_once() {
+        let conditions = |reason, status| {
+            let verdict = Verdict::new(conditions::READY, status, reason, "why");
+            conditions::merge(&[], vec![verdict], None, at(0))
+        };
+        let ready = conditions(Reason::PoolWatched, true);
+        let rejected = conditions(Reason::CredentialRejected, false);
+        assert_eq!(news(&ready, &rejected), [("CredentialRejected", "why")]);
+        assert!(news(&rejected, &rejected).is_empty());
+        assert!(news(&rejected, &ready).is_empty());
     }
 
     #[test]

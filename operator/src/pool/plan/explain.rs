@@ -1,6 +1,7 @@
 //! Why each waiting job waits.
 
 use super::{Limit, Planner, Waiting, WaitingRequests, limit};
+use crate::backoff::registration_key;
 use crate::crd::conditions::Reason;
 
 impl Planner<'_> {
@@ -79,7 +80,9 @@ impl Planner<'_> {
                 &format!("scaling.maxAgents is {}", self.pool.max_agents),
             );
         }
-        if self.observed.writable {
+        if let Some(problem) = self.waits(&registration_key(&template.name)) {
+            limit(Reason::NoReserve, problem)
+        } else if self.observed.writable {
             limit(Reason::NoReserve, "an identity is being registered")
         } else {
             limit(

@@ -1,6 +1,7 @@
 //! How many agents start, are registered for later, and leave because they are not needed.
 
 use super::{Limit, Planner, Retire, Start, WaitingRequests, limit, signed};
+use crate::backoff::registration_key;
 use crate::crd::conditions::Reason;
 use crate::pool::demand::{Claimed, claim};
 use crate::pool::facts::{Identity, Request};
@@ -89,6 +90,15 @@ impl<'a> Planner<'a> {
         self.plan.desired = self.plan.desired.min(self.pool.max_agents);
     }
 
+    /// The last failure, while the next attempt waits.
+    pub(super) fn waits(&self, key: &str) -> Option<&str> {
+        self.observed
+            .backoff
+            .get(key)
+            .filter(|(until, _)| *until > self.now)
+            .map(|(_, message)| message.as_str())
+    }
+
     /// Why a template starts nothing at all.
     pub(super) fn hold(&self, template: &ValidTemplate) -> Option<Limit> {
         if self.pool.paused {
@@ -97,11 +107,8 @@ impl<'a> Planner<'a> {
         if let Some(problem) = &template.refused {
             return Some(limit(Reason::InvalidTemplate, problem));
         }
-        self.observed
-            .backoff
-            .get(&template.name)
-            .filter(|(until, _)| *until > self.now)
-            .map(|(_, message)| limit(Reason::Backoff, message))
+        self.waits(&template.name)
+            .map(|message| limit(Reason::Backoff, message))
     }
 
     /// Starts up to `wanted` reserved identities and leaves the last one as the placeholder of the template.
@@ -167,7 +174,8 @@ impl<'a> Planner<'a> {
             .unwrap_or(0);
         let wanted = (template.reserve + started + short).saturating_sub(current.len() + under_way);
         let wanted = wanted.min(MAX_REGISTRATIONS.saturating_sub(under_way));
-        if wanted > 0 && template.refused.is_none() {
+        let failing = self.waits(&registration_key(&template.name)).is_some();
+        if wanted > 0 && template.refused.is_none() && !failing {
             self.plan.register.insert(index, wanted);
         }
         // The outdated ones hold the place until there is another.

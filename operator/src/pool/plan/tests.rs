@@ -659,6 +659,11 @@ fn paused_and_failing_templates_start_nothing_and_say_why() {
         ),
         (Reason::Backoff, "quota exceeded")
     );
+    let key = crate::backoff::registration_key("default");
+    observed.backoff = [(key, (at(-5), "no permission".to_owned()))].into();
+    let unregistered = plan(&pool, &observed, now());
+    assert_eq!(unregistered.start.len(), 1, "what is registered starts");
+    assert!(unregistered.register.is_empty());
     pool.paused = true;
     assert_eq!(
         plan(&pool, &observed, now()).waiting[0].reason,

@@ -1,6 +1,6 @@
 //! What must be masked from the first line on: every secret that a job message carries. Pure.
 
-use super::mask::{Added, Masker};
+use super::mask::{Masker, is_too_short};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dayfly_wire::job::{JobMessage, SYSTEM_CONNECTION};
@@ -34,30 +34,30 @@ pub(crate) struct Unmasked {
     pub(crate) expressions: usize,
 }
 
-/// Fills a masker from a job message.
+/// Fills a masker from a job message: all at once, since every addition indexes all secrets afresh.
 pub(crate) fn add_all(masker: &mut Masker, message: &JobMessage) -> Unmasked {
     let mut unmasked = Unmasked::default();
+    let mut secrets = Vec::new();
     for (name, variable) in &message.variables {
         let Some(value) = variable.value.as_ref().filter(|_| variable.is_secret) else {
             continue;
         };
-        if masker.add(value.expose()) == Added::TooShort {
+        if is_too_short(value.expose()) {
             unmasked.short.push(name.clone());
         }
+        secrets.push(value.duplicate());
     }
     for hint in &message.mask {
-        let Some(pattern) = hint.value.as_ref().map(SecretText::expose) else {
+        let Some(pattern) = &hint.value else {
             continue;
         };
         if !hint.kind.eq_ignore_ascii_case("regex") {
             continue;
         }
         // The expression itself is masked too: it shows what it hides.
-        let _ = masker.add(pattern);
-        match literal(pattern) {
-            Some(text) => {
-                let _ = masker.add(&text);
-            }
+        secrets.push(pattern.duplicate());
+        match literal(pattern.expose()) {
+            Some(text) => secrets.push(text.into()),
             None => unmasked.expressions += 1,
         }
     }
@@ -66,11 +66,12 @@ pub(crate) fn add_all(masker: &mut Masker, message: &JobMessage) -> Unmasked {
         if open && endpoint != SYSTEM_CONNECTION {
             continue;
         }
-        let _ = masker.add(value);
-        for user in ["OAuth", "", "x-access-token"] {
-            let _ = masker.add(&STANDARD.encode(format!("{user}:{value}")));
-        }
+        secrets.push(value.into());
+        let headers = ["OAuth", "", "x-access-token"].map(|user| format!("{user}:{value}"));
+        secrets.extend(headers.map(|header| STANDARD.encode(header).into()));
     }
+    // What is too short is told above.
+    let _ = masker.add_all(secrets.iter().map(SecretText::expose));
     unmasked
 }
 

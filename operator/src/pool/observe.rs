@@ -54,6 +54,16 @@ pub struct Observation {
     pub owner: Owner,
 }
 
+impl Observation {
+    /// Whether the service was not looked at yet, so that there is nothing new to tell about it.
+    pub fn is_blind(&self) -> bool {
+        match &self.health.connection {
+            Ok(()) => self.health.last_poll.is_none(),
+            Err((reason, _)) => *reason == Reason::NotChecked,
+        }
+    }
+}
+
 /// Reads everything.
 pub fn observe(
     context: &Arc<Context>,
@@ -68,7 +78,9 @@ pub fn observe(
         connection: pool.connection.clone(),
     };
     let connection = context.connections.get(&pool.connection);
-    let link = connection.link(&pool.namespace, &pool.pool);
+    let link = connection
+        .link(&pool.namespace, &pool.pool)
+        .map_err(|problem| not_yet(context, &pool.connection, problem));
     let poll = match &link {
         Ok(_) => context.pollers.state(
             context,
@@ -112,6 +124,20 @@ pub fn observe(
         health: health(&link, &standing, &poll),
         link: link.ok(),
         owner,
+    }
+}
+
+/// A connection whose object is there, but was not looked at yet, is not one that does not exist.
+fn not_yet(context: &Context, connection: &str, problem: (Reason, String)) -> (Reason, String) {
+    let object = context
+        .connection_objects
+        .find(&context.own_pool_key(connection), "");
+    match problem {
+        (Reason::ConnectionNotFound, _) if object.is_some() => (
+            Reason::NotChecked,
+            "the connection is being set up".to_owned(),
+        ),
+        other => other,
     }
 }
 

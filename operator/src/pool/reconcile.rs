@@ -235,6 +235,10 @@ async fn work(
         remove_finalizer(context, object).await?;
         return Ok(CALM);
     }
+    // After a restart the last word stands until there is a newer one.
+    if observation.is_blind() && !previous.conditions.is_empty() {
+        return Ok(ACTIVE);
+    }
     let mut next = status(
         previous,
         object.metadata.generation,

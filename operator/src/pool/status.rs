@@ -232,6 +232,11 @@ fn verdicts(
 ) -> Vec<Verdict> {
     let connection = match &health.connection {
         Ok(()) => Verdict::new(conditions::CONNECTION_READY, true, Reason::Allowed, ""),
+        Err((Reason::NotChecked, message)) => Verdict::unknown(
+            conditions::CONNECTION_READY,
+            Reason::NotChecked,
+            message.clone(),
+        ),
         Err((reason, message)) => Verdict::new(
             conditions::CONNECTION_READY,
             false,

@@ -17,6 +17,7 @@ pub mod repository;
 pub mod scenario;
 pub mod service;
 pub mod stages;
+pub mod values;
 
 /// Everything here fails with a message for a person.
 pub type Result<T> = anyhow::Result<T>;

@@ -2,13 +2,12 @@
 //! reaches for the values themselves, which the test knows, and must find what is planted for it.
 
 use anyhow::{Context, Result, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dayfly_e2e::deadline::until;
 use dayfly_e2e::jobs::{GONE_LIMIT, JOB_LIMIT, bash};
 use dayfly_e2e::names::{OPERATOR_NAMESPACE, PROJECT};
 use dayfly_e2e::scenario::{Scenario, name_of};
 use dayfly_e2e::service::scope;
+use dayfly_e2e::values::{PKCS8, PKCS8_TEXT, token_head};
 use dayfly_e2e::{kubectl, repository};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_keys::sealing::{SealingKey, SealingKeys};
@@ -22,14 +21,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 const SCAN: &str = include_str!("step_isolation/scan.sh");
-/// What every private key of PKCS#8 holds: version 0, rsaEncryption, and the beginning of the key.
-const PKCS8: [u8; 21] = [
-    0x02, 0x01, 0x00, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01,
-    0x05, 0x00, 0x04, 0x82, 0x04,
-];
-/// The same in base64, in the alignment that whole keys have.
-const PKCS8_TEXT: &str = "IBADANBgkqhkiG9w0BAQEFAASC";
-
 /// Values to search for, by what they are called in the findings.
 type Values = BTreeMap<String, Vec<u8>>;
 
@@ -196,13 +187,6 @@ async fn values(scenario: &Scenario, identities: &[Secret], secret: &str) -> Res
         add(&format!("key-{number}-prime-little-endian"), &turned);
     }
     Ok(values)
-}
-
-/// The first characters of every token of that kind.
-fn token_head(kind: &str) -> String {
-    let head = format!("{{\"typ\":\"{kind}");
-    let whole = head.len() / 3 * 3;
-    URL_SAFE_NO_PAD.encode(&head[..whole])
 }
 
 /// The header of every service-account token of the cluster, from a real one.

@@ -1,5 +1,7 @@
 //! What the client makes of servers that the real pool service is not: proxies, sign-in pages, overload, nonsense.
 
+#![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
+
 use dayfly_client::{Client, Credential, Error};
 use dayfly_wire::ids::{PoolId, SessionId};
 use std::time::Duration;

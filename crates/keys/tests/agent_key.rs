@@ -1,5 +1,7 @@
 //! An agent's key against OpenSSL's vectors and the `rsa` crate.
 
+#![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use dayfly_keys::KeyError;

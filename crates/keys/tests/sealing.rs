@@ -1,5 +1,7 @@
 //! Sealed keys and callback tokens.
 
+#![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
+
 use dayfly_keys::sealing::{SealError, SealHeader, SealingKey, SealingKeys};
 use dayfly_wire::ids::AgentId;
 

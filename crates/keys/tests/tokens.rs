@@ -1,5 +1,7 @@
 //! The service's tokens, personal access tokens, service-account tokens and the stock of keys.
 
+#![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
+
 use dayfly_keys::cluster_token::{ClusterKeys, ClusterTokenError};
 use dayfly_keys::pat;
 use dayfly_keys::service_token::{TokenError, TokenKey};

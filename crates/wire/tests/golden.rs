@@ -3,6 +3,8 @@
 //! The files under `golden/` are composed from recorded shapes, with invented values. `reads` states what must be
 //! understood; `writes` that what we emit reads back as the same thing and keeps the members that peers rely on.
 
+#![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
+
 use dayfly_wire::agent::{Agent, AgentReference, AgentStatus};
 use dayfly_wire::collection::Collection;
 use dayfly_wire::error::{ServiceError, key};

@@ -12,14 +12,13 @@ pub(crate) fn progress(number: u32, of: u32, sample: &Sample) {
         listening,
         first_line,
         finished,
-        gone,
         bare,
         ..
     } = sample;
     println!(
         "{number:>4}/{of}: pod {created:.0} ms, session {listening:.0} ms, first line {first_line:.0} ms, gone {:.0} ms \
          after the end; bare pod {bare:.0} ms",
-        gone - finished
+        sample.gone() - finished
     );
 }
 

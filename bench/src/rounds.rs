@@ -67,7 +67,7 @@ async fn job(scenario: &Scenario, pods: &PodWatch) -> Result<(Sample, Option<Pod
     let identity = scenario.identity_of(&job).await?;
     let spec = scenario.pod(&identity).await?.and_then(|pod| pod.spec);
     let request = scenario.expect(&job, TaskResult::Succeeded).await?;
-    let gone = gone(scenario, pods, &identity).await?;
+    let (deregistered, deleted) = gone(scenario, pods, &identity).await?;
     let history = pods.histories().remove(&identity).unwrap_or_default();
     let finished = request.finish_time.context("no time of finishing")?;
     let queued = request.queue_time.context("no time of queueing")?;
@@ -81,7 +81,8 @@ async fn job(scenario: &Scenario, pods: &PodWatch) -> Result<(Sample, Option<Pod
         step: since(clock(&line)?),
         first_line: since(first_line),
         finished: since(finished),
-        gone: since(gone),
+        deregistered: since(deregistered),
+        deleted: since(deleted),
         bare: f64::NAN,
         shaped: f64::NAN,
     };
@@ -115,8 +116,12 @@ pub(crate) fn clock(text: &str) -> Result<Timestamp> {
     Ok(Timestamp::new(seconds.parse()?, nanoseconds)?)
 }
 
-/// When pod and registration were gone; the sealed Secret went long before.
-async fn gone(scenario: &Scenario, pods: &PodWatch, identity: &str) -> Result<Timestamp> {
+/// When registration and pod were gone; the sealed Secret went long before.
+async fn gone(
+    scenario: &Scenario,
+    pods: &PodWatch,
+    identity: &str,
+) -> Result<(Timestamp, Timestamp)> {
     let what = format!("registration of {identity} to be gone");
     let deregistered = until(&what, GONE_LIMIT, || async {
         let agents = scenario.service.agents(scenario.pool).await?;
@@ -128,6 +133,5 @@ async fn gone(scenario: &Scenario, pods: &PodWatch, identity: &str) -> Result<Ti
         let history: Option<PodHistory> = pods.histories().remove(identity);
         Ok(history.and_then(|history| history.deleted))
     });
-    let (deregistered, deleted) = tokio::try_join!(deregistered, deleted)?;
-    Ok(deregistered.max(deleted))
+    tokio::try_join!(deregistered, deleted)
 }

@@ -19,12 +19,21 @@ pub(crate) struct Sample {
     pub(crate) first_line: f64,
     /// The job ended.
     pub(crate) finished: f64,
-    /// Pod and registration were gone.
-    pub(crate) gone: f64,
+    /// The registration was gone.
+    pub(crate) deregistered: f64,
+    /// The pod was gone.
+    pub(crate) deleted: f64,
     /// A bare pod of the same shape.
     pub(crate) bare: f64,
     /// The same with the volumes.
     pub(crate) shaped: f64,
+}
+
+impl Sample {
+    /// Nothing was left.
+    pub(crate) fn gone(&self) -> f64 {
+        self.deregistered.max(self.deleted)
+    }
 }
 
 /// A number and what it should be.
@@ -64,7 +73,7 @@ const MEASURES: [Measure; 7] = [
     ("queued to first line", |s| s.first_line, [None, None]),
     (
         "finished to gone",
-        |s| s.gone - s.finished,
+        |s| s.gone() - s.finished,
         [None, Some(2000.0)],
     ),
     ("bare pod of the same shape", |s| s.bare, [None, None]),
@@ -103,7 +112,7 @@ pub(crate) fn summarize(samples: &[Sample]) -> Vec<Row> {
     rows
 }
 
-/// Where the median job's time goes until its first line, largest part first.
+/// Where the median job's time goes until its first line, largest part first; and after its end.
 pub(crate) fn breakdown(samples: &[Sample]) -> String {
     let parts: [Part; 6] = [
         ("until the operator created the pod", |s| s.created),
@@ -122,7 +131,13 @@ pub(crate) fn breakdown(samples: &[Sample]) -> String {
         let percent = 100.0 * part / total;
         format!("{part:.0} ms ({percent:.0} %) {name}")
     });
-    format!("Of {total:.0} ms to the first line: {}.", parts.join(", "))
+    let deregistered = median(samples, |s| s.deregistered - s.finished);
+    let deleted = median(samples, |s| s.deleted - s.finished);
+    format!(
+        "Of {total:.0} ms to the first line: {}. After its end the registration is gone within {deregistered:.0} ms and \
+         the pod within {deleted:.0} ms.",
+        parts.join(", ")
+    )
 }
 
 fn median(samples: &[Sample], measure: fn(&Sample) -> f64) -> f64 {
@@ -155,7 +170,8 @@ mod tests {
             step: 500.0,
             first_line,
             finished: 800.0,
-            gone: 1300.0,
+            deregistered: 900.0,
+            deleted: 1300.0,
             bare: 400.0,
             shaped: 420.0,
         }

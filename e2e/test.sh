@@ -12,7 +12,7 @@ clippy() { cargo clippy --workspace --all-targets --locked --quiet -- -D warning
 drift() {
   local fresh
   fresh="$(mktemp -d)"
-  cargo run --quiet --locked -p dayfly-operator -- crd --directory "$fresh"
+  "${CARGO_TARGET_DIR:-target}/debug/dayfly-operator" crd --directory "$fresh"
   if ! { diff -ru crds "$fresh" && diff -ru charts/dayfly/files/crds "$fresh"; }; then
     echo "the committed CRDs are not what the code says: run 'make crds' and commit" >&2
     return 1
@@ -26,23 +26,38 @@ on_cluster() {
   (. e2e/cluster/env.sh && KUBECONFIG_DAYFLY_TEST="$KUBECONFIG" "$@")
 }
 
-api_rules() { cargo test --locked -p dayfly-operator --test crd_rules; }
+# One selection of packages for every cargo command: another one would unify features anew and compile half of the
+# dependencies again.
+compile() { cargo test --workspace --locked --no-run --quiet; }
 
-cluster_tests() { cargo test --locked -p dayfly-e2e -- --test-threads=2; }
+unit() { cargo test --workspace --locked --lib --bins; }
+
+# What the tests compiled goes into the images, linked dynamically: the base image is this machine's release of
+# Debian. The optimised, static programs of e2e/binaries.sh would take as long to build as everything else together.
+programs() {
+  local built="${CARGO_TARGET_DIR:-target}/debug" name
+  mkdir -p target/images/out
+  for name in dayfly-operator dayfly-agent dayfly-pool; do
+    strip -o "target/images/out/$name" "$built/$name"
+  done
+}
+
+# Protocol tests, rules of the API, and the cluster suite: every test that is a program of its own.
+integration() { cargo test --workspace --locked --test '*' -- --test-threads=2; }
 
 phase "tools" e2e/tools.sh
 phase "format" cargo fmt --all --check
 phase "documents" docs/check.sh
-phase "clippy" clippy
 phase "dependencies" cargo_deny
-phase "unit and protocol tests" cargo test --locked
+phase "clippy" clippy
+phase "compile" compile
+phase "unit tests" unit
 phase "CRD drift" drift
 phase "cluster programs" e2e/cluster/build.sh
 phase "charts" on_cluster charts/check.sh
-phase "Dayfly's programs" e2e/binaries.sh
 phase "cluster" e2e/cluster/up.sh
+phase "programs" programs
 phase "images" e2e/cluster/images.sh target/images
 phase "install" e2e/install.sh
-phase "API rules" on_cluster api_rules
-phase "cluster tests" on_cluster cluster_tests
+phase "protocol and cluster tests" on_cluster integration
 phases_summary

@@ -216,7 +216,7 @@ impl Running<'_> {
         let processes = self.job.link.kill_everything().await?;
         if !processes.is_empty() {
             self.record.write(&format!(
-                "Stopped what earlier steps left running, because {because} (security.stepIsolation: Shared keeps it): {}",
+                "Stopped what earlier steps left running, because {because}: {}",
                 processes.join(", ")
             ));
         }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use support::operator::{Operator, Script};
-use support::{AGENT, AgentProcesses, World, signal, wait_for};
+use support::{AgentProcesses, World, agent_program, signal, wait_for};
 
 const CALLBACK: &str = "Bearer callback-token";
 
@@ -25,7 +25,7 @@ async fn claiming_agent(world: &World, script: Script) -> (Operator, AgentProces
     .await;
     let token = world.agent_directory("pod-1").join("token");
     std::fs::write(&token, "pod-token\n").unwrap();
-    let mut command = Command::new(AGENT);
+    let mut command = Command::new(agent_program());
     command
         .arg("listen")
         .env("DAYFLY_IDENTITY", "pod-1")

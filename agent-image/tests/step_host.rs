@@ -9,7 +9,7 @@ use dayfly_agent::host::protocol::{Answer, Exit, Program, Request, Stream, VERSI
 use futures::{SinkExt, StreamExt};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use support::{AGENT, as_agent_user, descendants, give_away, wait_for};
+use support::{agent_program, as_agent_user, descendants, give_away, wait_for};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::codec::Framed;
@@ -26,7 +26,7 @@ impl StepHost {
         let socket = directory.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
         give_away(directory.path());
-        let mut command = Command::new(AGENT);
+        let mut command = Command::new(agent_program());
         command
             .args(["step-host", "--not-process-one", "--socket"])
             .arg(&socket)
@@ -272,7 +272,7 @@ async fn a_frame_beyond_the_bounds_ends_the_connection() {
 
 #[test]
 fn it_refuses_to_be_an_ordinary_process() {
-    let status = Command::new(AGENT)
+    let status = Command::new(agent_program())
         .args(["step-host", "--socket", "/nonexistent"])
         .stderr(Stdio::null())
         .status()

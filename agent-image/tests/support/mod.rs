@@ -15,17 +15,35 @@ use dayfly_wire::queue::{GitRepository, QueuedJob};
 use dayfly_wire::secret::SecretText;
 use dayfly_wire::timeline::Record;
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-pub const AGENT: &str = env!("CARGO_BIN_EXE_dayfly-agent");
 const AGENT_USER: u32 = 10001;
 pub const POOL: &str = "linux";
 pub const PROJECT: &str = "demo";
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// The agent, under a path that the agent's user can reach: the checkout may lie in root's home.
+///
+/// A hard link, because a copy could be open for writing in a child that another test forks just then.
+pub fn agent_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = Path::new(env!("CARGO_BIN_EXE_dayfly-agent"));
+        let inode = std::fs::metadata(built).unwrap().ino();
+        let reachable = std::env::temp_dir().join(format!("dayfly-agent-under-test-{inode}"));
+        match std::fs::hard_link(built, &reachable) {
+            Ok(()) => reachable,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => reachable,
+            // Another file system: there is nothing better than the path that cargo gave.
+            Err(_) => built.to_path_buf(),
+        }
+    })
+}
 
 /// A pool service, and a directory for agents.
 pub struct World {
@@ -127,7 +145,7 @@ impl World {
         let directory = self.agent_directory(&identity.agent_name);
         let file = directory.join("identity.json");
         std::fs::write(&file, serde_json::to_vec(identity).unwrap()).unwrap();
-        let mut command = Command::new(AGENT);
+        let mut command = Command::new(agent_program());
         command.arg("listen").arg("--identity-file").arg(&file);
         self.start_agent(&identity.agent_name, command)
     }
@@ -157,7 +175,7 @@ impl World {
             &directory.join("agent.log"),
         );
         let step_host = logged(
-            Command::new(AGENT)
+            Command::new(agent_program())
                 .args(["step-host", "--not-process-one", "--socket"])
                 .arg(&socket)
                 .arg("--work")

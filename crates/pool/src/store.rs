@@ -18,6 +18,7 @@ pub mod retention;
 pub mod sessions;
 
 use dialect::{Conn, Db, ReadConnection, WriteTransaction};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Why the store could not serve.
@@ -47,6 +48,20 @@ pub enum StoreError {
     },
 }
 
+/// The file whose lock whoever changes the schema holds.
+const LOCK: &str = "migration.lock";
+
+/// Waits until no other process changes the schema: a `pat` command may come in the moment in which the server makes
+/// the database, and SQLite's migrations have no lock of their own. The lock goes with the file that is answered.
+async fn lock(directory: &Path) -> std::io::Result<File> {
+    let path = directory.join(LOCK);
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::options().create(true).append(true).open(path)?;
+        file.lock().map(|()| file)
+    });
+    locked.await.map_err(std::io::Error::other)?
+}
+
 /// The database: many readers, one writer.
 pub struct Store {
     readers: sqlx::Pool<Db>,
@@ -66,8 +81,13 @@ impl Store {
                     .map_err(|source| StoreError::Open { path, source })
             }
         };
+        let migrating = lock(directory).await.map_err(|source| StoreError::Open {
+            path: directory.join(LOCK),
+            source: source.into(),
+        })?;
         let writer = open(1).await?;
         sqlx::migrate!("./migrations").run(&writer).await?;
+        drop(migrating);
         Ok(Self {
             readers: open(dialect::READERS).await?,
             writer,

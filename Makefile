@@ -6,7 +6,7 @@ SHELL := bash
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: ## from a fresh clone to a finished job on a real Kubernetes (first run: about 25 minutes)
+demo: ## from a fresh clone to a finished job on a real Kubernetes (first run: about half an hour)
 	@e2e/demo.sh
 
 demo-down: ## remove all that the demo and the tests brought up; the cache stays

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . e2e/phases.sh
 
 if [ ! -d "${DAYFLY_CACHE:-$HOME/.cache/dayfly}/cluster" ] && [ -z "${KUBECONFIG_DAYFLY:-}" ]; then
-  echo "First run on this machine: building Kubernetes and Dayfly takes about 25 minutes on two cores."
+  echo "First run on this machine: building Kubernetes and Dayfly takes about half an hour on two cores."
   echo "Later runs take under two minutes."
 fi
 

@@ -35,6 +35,12 @@ pub struct Entry<F> {
     pub fact: F,
 }
 
+impl<F: Clone> Entry<F> {
+    fn parts(&self) -> (PoolKey, String, F) {
+        (self.pool.clone(), self.name.clone(), self.fact.clone())
+    }
+}
+
 type Items<F> = HashMap<PoolKey, HashMap<String, (usize, F)>>;
 
 /// The facts of one kind of object.
@@ -149,11 +155,13 @@ pub async fn follow<K, F: Clone>(
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object)) => listed.extend(reduce(object)),
             Ok(Event::InitDone) => {
-                for entry in &listed {
-                    changed(&entry.pool, &entry.name, Some(&entry.fact));
-                }
                 let pools: Vec<PoolKey> = mirror.read().keys().cloned().collect();
+                let told: Vec<_> = listed.iter().map(Entry::parts).collect();
+                // First shown, then told: whoever is told may look at once, on another thread.
                 mirror.replace(watch, std::mem::take(&mut listed));
+                for (pool, name, fact) in &told {
+                    changed(pool, name, Some(fact));
+                }
                 for pool in pools {
                     changed(&pool, "", None);
                 }
@@ -165,8 +173,7 @@ pub async fn follow<K, F: Clone>(
             }
             Ok(Event::Apply(object)) => {
                 if let Some(entry) = reduce(object) {
-                    let (pool, name, fact) =
-                        (entry.pool.clone(), entry.name.clone(), entry.fact.clone());
+                    let (pool, name, fact) = entry.parts();
                     mirror.put(watch, entry);
                     changed(&pool, &name, Some(&fact));
                 }
@@ -245,5 +252,29 @@ mod tests {
                 .count()
                 >= 2
         );
+    }
+
+    #[tokio::test]
+    async fn whoever_is_told_of_an_object_finds_it() {
+        let mirror = Mirror::new(1);
+        let told = Mutex::new(0);
+        let events = [
+            Event::Init,
+            Event::InitApply("a1"),
+            Event::InitDone,
+            Event::Apply("a2"),
+        ];
+        follow(
+            &mirror,
+            0,
+            stream::iter(events.map(Ok)),
+            entry,
+            |pool, name, fact| {
+                assert_eq!(mirror.find(pool, name).as_ref(), fact);
+                *told.lock().unwrap() += 1;
+            },
+        )
+        .await;
+        assert_eq!(told.into_inner().unwrap(), 2);
     }
 }

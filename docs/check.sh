@@ -21,10 +21,11 @@ for page in "${pages[@]}"; do
   while read -r target; do
     [ -e "$(dirname "$page")/${target%%#*}" ] || fail "$page: no $target"
   done < <(grep -oE '\]\([^)]+\)' "$page" | sed -E 's/^\]\((.*)\)$/\1/' | grep -vE '^(https?:|#|mailto:)' || true)
-  # `path/` or `path/file.ext` from the root; commands, images and API paths have another form.
+  # `path/` or `path/file.ext` from the root; commands, images and API paths have another form. What is under target/
+  # exists only after a build.
   while read -r path; do
     [ -e "$path" ] || [ -e "$(dirname "$page")/$path" ] || fail "$page: no $path"
-  done < <(grep -oE '`[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(/|/[A-Za-z0-9_-]+\.(rs|yaml|json|sh|md|toml))`' "$page" | tr -d '`' || true)
+  done < <(grep -oE '`[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*(/|/[A-Za-z0-9_-]+\.(rs|yaml|json|sh|md|toml))`' "$page" | tr -d '`' | grep -v '^target/' || true)
   while read -r name; do
     grep -qx "fn $name" "$functions" || fail "$page: no test $name"
   done < <(grep -oE '`[a-z0-9]+(_[a-z0-9]+){3,}`' "$page" | tr -d '`' | grep -v '^dayfly_' | sort -u || true)

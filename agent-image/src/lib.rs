@@ -11,6 +11,7 @@
 //! `mask`, `commands`, `expression`, `variables`, ...); what surrounds them does the input and output.
 
 pub mod args;
+mod backoff;
 mod clock;
 mod control;
 pub mod exit;

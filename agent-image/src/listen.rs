@@ -1,7 +1,6 @@
 //! `listen`: from a pod's start to its end, around the pure [`stage`].
 
 mod accept;
-mod backoff;
 mod crash;
 mod driver;
 mod identity;

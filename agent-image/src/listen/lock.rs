@@ -1,8 +1,8 @@
 //! The job's lock: taken before the worker starts, renewed on its own clock.
 
-use super::backoff::{between, jitter};
 use super::driver::Happening;
 use super::stage::Event;
+use crate::backoff::{between, jitter};
 use crate::clock;
 use dayfly_client::{Client, Error};
 use dayfly_wire::error::key;

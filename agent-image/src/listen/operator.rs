@@ -1,6 +1,6 @@
 //! The operator's identity API, from the pod's side. Only the operator's own CA is trusted.
 
-use super::backoff::{doubling, jitter};
+use crate::backoff::{doubling, jitter};
 use dayfly_keys::random;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::identity::{Accepted, Claim, ClaimedIdentity, Finished, Refusal, Termination};

@@ -1,10 +1,10 @@
 //! The session and its messages.
 
-use super::backoff::{between, doubling, jitter};
 use super::driver::Happening;
 use super::incoming;
 use super::machine_name;
 use super::stage::Event;
+use crate::backoff::{between, doubling, jitter};
 use dayfly_client::{Client, Error};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_keys::session_key::SessionKey;

@@ -4,6 +4,7 @@ use super::job::Job;
 use super::report::sender::{Destination, Sending};
 use super::result::merge;
 use super::step::StepRow;
+use crate::backoff::{doubling, jitter};
 use crate::control::FromWorker;
 use dayfly_client::Error;
 use dayfly_wire::error::key;
@@ -11,10 +12,14 @@ use dayfly_wire::event::{JOB_COMPLETED, JobEvent, TaskResult};
 use dayfly_wire::ids::RequestId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-const TRIES: u32 = 5;
-const WAIT: Duration = Duration::from_secs(5);
+/// How long the job's end is reported to a service that is away: about as long as it keeps a lock that nobody renews.
+const END_LIMIT: Duration = Duration::from_secs(600);
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often a refusal is tried again that trying again is not known to mend.
+const REFUSALS: u32 = 5;
 
 /// The post-job parts. A checkout leaves no credential behind, so there is nothing to undo.
 pub(crate) async fn post_job(job: &mut Job, rows: &[StepRow]) {
@@ -89,22 +94,26 @@ fn completed(job: &Job, request_id: RequestId, result: TaskResult) -> JobEvent {
 }
 
 async fn raise(destination: &Destination, event: &JobEvent) -> bool {
-    for attempt in 1..=TRIES {
-        match destination
+    let deadline = Instant::now() + END_LIMIT;
+    for attempt in 0.. {
+        let sent = destination
             .client
             .raise_event(&destination.scope, event)
-            .await
-        {
+            .await;
+        let error = match sent {
             Ok(()) => return true,
-            Err(error) if is_over(&error) => {
-                tracing::warn!(%error, "the service has ended the job already");
-                return true;
-            }
-            Err(error) => tracing::warn!(%error, attempt, "failed to report the job's end"),
+            Err(error) => error,
+        };
+        if is_over(&error) {
+            tracing::warn!(%error, "the service has ended the job already");
+            return true;
         }
-        if attempt < TRIES {
-            sleep(WAIT).await;
+        tracing::warn!(%error, attempt, "failed to report the job's end");
+        let refused = !error.is_retryable() && attempt + 1 >= REFUSALS;
+        if refused || Instant::now() >= deadline {
+            return false;
         }
+        sleep(doubling(FIRST_WAIT, LONGEST_WAIT, attempt, jitter())).await;
     }
     false
 }

@@ -1,6 +1,7 @@
 //! Carries the outbox to the service.
 
 use super::outbox::Outbox;
+use crate::backoff::{doubling, jitter};
 use bytes::Bytes;
 use dayfly_client::{Client, Error, PlanScope};
 use dayfly_wire::ids::{JobId, LogId, RecordId, TimelineId};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 const RECORD_INTERVAL: Duration = Duration::from_millis(500);
@@ -24,9 +25,10 @@ const FEED_POSTS: usize = 5;
 const SLOWEST: Duration = Duration::from_secs(30);
 /// After this many refusals in a row the job is over.
 const REFUSALS: u32 = 3;
-/// How often the last pass is tried, and how long it may take in all.
-const LAST_TRIES: u32 = 8;
-const LAST_LIMIT: Duration = Duration::from_secs(120);
+/// How long the last pass is tried, through a service that is away: about as long as it keeps a lock that nobody renews.
+const LAST_LIMIT: Duration = Duration::from_secs(600);
+const LAST_FIRST_WAIT: Duration = Duration::from_millis(250);
+const LAST_LONGEST_WAIT: Duration = Duration::from_secs(8);
 
 /// Where everything goes.
 #[derive(Clone)]
@@ -232,9 +234,10 @@ fn slower(interval: Duration, failures: u32) -> Duration {
     interval.saturating_mul(1 << failures.min(10)).min(SLOWEST)
 }
 
+/// The caller bounds the time.
 async fn retry_last<F: Future<Output = Result<(), Error>>>(send: impl Fn() -> F) -> bool {
-    for attempt in 0..LAST_TRIES {
-        tokio::time::sleep(last_wait(attempt)).await;
+    for attempt in 0.. {
+        last_wait(attempt).await;
         match send().await {
             Ok(()) => return true,
             Err(error) if !error.is_retryable() => return false,
@@ -245,8 +248,8 @@ async fn retry_last<F: Future<Output = Result<(), Error>>>(send: impl Fn() -> F)
 }
 
 async fn retry_logs(logs: &mut Logs, reporter: &Reporter, to: &Destination) -> bool {
-    for attempt in 0..LAST_TRIES {
-        tokio::time::sleep(last_wait(attempt)).await;
+    for attempt in 0.. {
+        last_wait(attempt).await;
         match logs.send(reporter, to).await {
             Ok(()) => return true,
             Err(error) if !error.is_retryable() => return false,
@@ -256,8 +259,14 @@ async fn retry_logs(logs: &mut Logs, reporter: &Reporter, to: &Destination) -> b
     false
 }
 
-fn last_wait(attempt: u32) -> Duration {
-    Duration::from_millis(250 << attempt.min(5))
+async fn last_wait(attempt: u32) {
+    sleep(doubling(
+        LAST_FIRST_WAIT,
+        LAST_LONGEST_WAIT,
+        attempt,
+        jitter(),
+    ))
+    .await;
 }
 
 /// The stored logs, and the pieces that could not be sent yet.

@@ -28,6 +28,8 @@ use tokio_util::task::TaskTracker;
 const OPERATIONS: usize = 24;
 /// How long tasks may take to end.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// How long the loop of an object rests after a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// How often things are tidied up.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
@@ -221,8 +223,11 @@ fn start_watches(context: &Arc<Context>) {
 /// One task per object; a new one when the object comes again.
 struct Loops<K> {
     running: Arc<Mutex<HashSet<K>>>,
-    start: Box<dyn Fn(K) -> futures::future::BoxFuture<'static, ()> + Send + Sync>,
+    start: Arc<dyn Fn(K) -> futures::future::BoxFuture<'static, ()> + Send + Sync>,
+    /// Whether the mirror holds the object.
+    exists: Arc<dyn Fn(&K) -> bool + Send + Sync>,
     tasks: TaskTracker,
+    shutdown: CancellationToken,
 }
 
 impl Loops<PoolKey> {
@@ -230,14 +235,19 @@ impl Loops<PoolKey> {
         let shared = Arc::clone(context);
         Self {
             running: Arc::default(),
-            start: Box::new(move |key| {
+            start: Arc::new(move |key| {
                 let context = Arc::clone(&shared);
                 Box::pin(async move {
                     ready(&context).await;
                     pool::reconcile::follow(context, key).await;
                 })
             }),
+            exists: {
+                let shared = Arc::clone(context);
+                Arc::new(move |key| shared.pools.find(key, "").is_some())
+            },
             tasks: context.tasks.clone(),
+            shutdown: context.shutdown.clone(),
         }
     }
 }
@@ -247,10 +257,20 @@ impl Loops<String> {
         let shared = Arc::clone(context);
         Self {
             running: Arc::default(),
-            start: Box::new(move |name| {
+            start: Arc::new(move |name| {
                 Box::pin(connection::refresh::follow(Arc::clone(&shared), name))
             }),
+            exists: {
+                let shared = Arc::clone(context);
+                Arc::new(move |name| {
+                    shared
+                        .connection_objects
+                        .find(&shared.own_pool_key(name), "")
+                        .is_some()
+                })
+            },
             tasks: context.tasks.clone(),
+            shutdown: context.shutdown.clone(),
         }
     }
 }
@@ -260,16 +280,23 @@ impl<K: Clone + Eq + std::hash::Hash + std::fmt::Debug + Send + 'static> Loops<K
         if !self.lock().insert(key.clone()) {
             return;
         }
-        let (task, running) = ((self.start)(key.clone()), Arc::clone(&self.running));
+        let (start, exists) = (Arc::clone(&self.start), Arc::clone(&self.exists));
+        let (running, shutdown) = (Arc::clone(&self.running), self.shutdown.clone());
         self.tasks.spawn(async move {
-            // A panic ends this loop only; the next event of the object begins it again.
-            if tokio::spawn(task).await.is_err() {
-                tracing::error!(object = ?key, "the loop of an object panicked");
+            loop {
+                // A panic ends this loop only.
+                if tokio::spawn(start(key.clone())).await.is_err() {
+                    tracing::error!(object = ?key, "the loop of an object panicked; it begins again");
+                    tokio::time::sleep(AFTER_PANIC).await;
+                }
+                let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+                // Deleted and made again while the loop was ending: nobody else begins it, because it still ran. The
+                // mirror holds an object before `begin` is called for it, so under the lock one of the two sees it.
+                if shutdown.is_cancelled() || !exists(&key) {
+                    running.remove(&key);
+                    return;
+                }
             }
-            running
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&key);
         });
     }
 

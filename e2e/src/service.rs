@@ -14,7 +14,7 @@ use dayfly_wire::request::JobRequest;
 use dayfly_wire::secret::SecretText;
 use dayfly_wire::timeline::Record;
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A connection to the service with an administrator's token.
@@ -129,6 +129,32 @@ impl Service {
         self.rest(Method::POST, &path, None).await.map(drop)
     }
 
+    /// Runs a command of `dayfly-pool` that talks to the service, with the administrator's token; answers what it
+    /// printed. It runs in the service's pod: the program is there on every cluster.
+    pub async fn command_line(&self, arguments: &[&str]) -> Result<String> {
+        let target = format!("deploy/{SERVICE}");
+        // The token comes by standard input, so that no process list shows it.
+        let script =
+            "read -r DAYFLY_POOL_TOKEN && export DAYFLY_POOL_TOKEN && exec dayfly-pool \"$@\"";
+        let url = format!("DAYFLY_POOL_URL=http://127.0.0.1:8080/{COLLECTION}");
+        let mut all = vec![
+            "-n",
+            SERVICE_NAMESPACE,
+            "exec",
+            "-i",
+            &target,
+            "--",
+            "env",
+            &url,
+            "sh",
+            "-c",
+            script,
+            "sh",
+        ];
+        all.extend(arguments);
+        kubectl::run_with_input(&all, &format!("{}\n", self.pat.expose())).await
+    }
+
     /// Console lines after `after`; held by the service until there are some or the job ended.
     pub async fn feed(&self, request: RequestId, after: u64) -> Result<FeedPage> {
         let path = format!("/{PROJECT}/_apis/dayfly/jobs/{request}/feed?after={after}");
@@ -232,15 +258,18 @@ impl Service {
     }
 }
 
-/// Makes a personal access token in the service's pod, as its administrator does.
+/// Runs `dayfly-pool` in the service's pod, as its administrator does; answers what it printed.
+async fn in_pod(arguments: &[&str]) -> Result<String> {
+    let target = format!("deploy/{SERVICE}");
+    let mut all = vec!["exec", &target, "--", "dayfly-pool"];
+    all.extend(arguments);
+    in_namespace(&all).await
+}
+
+/// Makes a personal access token.
 pub async fn create_pat(name: &str) -> Result<SecretText> {
-    let output = kubectl::run(&[
-        "-n",
-        SERVICE_NAMESPACE,
-        "exec",
-        &format!("deploy/{SERVICE}"),
-        "--",
-        "dayfly-pool",
+    let scopes = "agentpools_manage,build_execute,code_write";
+    let output = in_pod(&[
         "pat",
         "create",
         "--data-dir",
@@ -248,7 +277,7 @@ pub async fn create_pat(name: &str) -> Result<SecretText> {
         "--name",
         name,
         "--scopes",
-        "agentpools_manage,build_execute,code_write",
+        scopes,
     ])
     .await?;
     Ok(SecretText::new(output.trim().to_owned()))
@@ -256,21 +285,50 @@ pub async fn create_pat(name: &str) -> Result<SecretText> {
 
 /// Revokes every token of that name.
 pub async fn revoke_pat(name: &str) -> Result<()> {
-    kubectl::run(&[
-        "-n",
-        SERVICE_NAMESPACE,
-        "exec",
-        &format!("deploy/{SERVICE}"),
-        "--",
-        "dayfly-pool",
-        "pat",
-        "revoke",
-        "--data-dir",
-        "/data",
-        name,
-    ])
-    .await
-    .map(drop)
+    in_pod(&["pat", "revoke", "--data-dir", "/data", name])
+        .await
+        .map(drop)
+}
+
+/// The service away: its process was ended, and nobody reaches the next one. Its data stay. Forwarded ports to it
+/// break; connect anew after [`Outage::end`].
+pub struct Outage {
+    selector: Value,
+}
+
+impl Outage {
+    /// Takes the pod out of the Service, then ends the process, with every connection that was open to it.
+    pub async fn begin() -> Result<Self> {
+        let arguments = ["get", "service", SERVICE, "-o", "jsonpath={.spec.selector}"];
+        let selector = serde_json::from_str(&in_namespace(&arguments).await?)?;
+        select(&json!({ "dayfly.dev/e2e": "nobody" })).await?;
+        let target = format!("deploy/{SERVICE}");
+        in_namespace(&["exec", &target, "--", "sh", "-c", "kill 1"]).await?;
+        Ok(Self { selector })
+    }
+
+    /// Lets everybody reach it again, and waits until it serves.
+    pub async fn end(self) -> Result<()> {
+        select(&self.selector).await?;
+        let target = format!("deploy/{SERVICE}");
+        in_namespace(&["rollout", "status", &target, "--timeout=110s"])
+            .await
+            .map(drop)
+    }
+}
+
+async fn select(selector: &Value) -> Result<()> {
+    let patch =
+        json!([{ "op": "replace", "path": "/spec/selector", "value": selector }]).to_string();
+    in_namespace(&["patch", "service", SERVICE, "--type=json", "-p", &patch])
+        .await
+        .map(drop)
+}
+
+async fn in_namespace(arguments: &[&str]) -> Result<String> {
+    let mut all = vec!["-n", SERVICE_NAMESPACE];
+    all.extend(arguments);
+    kubectl::run(&all).await
 }
 
 /// Where the job reports.

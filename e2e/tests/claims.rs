@@ -238,11 +238,17 @@ async fn a_sealed_key_that_was_changed_or_exchanged_is_not_handed_out() -> Resul
         for (original, blob) in originals.iter().zip(changed) {
             replace(&secrets, original, blob).await?;
         }
+        let metrics = Metrics::connect().await?;
         for (identity, token) in names.iter().zip(&tokens) {
+            let before = metrics.value(&refusals("tampered")).await?;
             let answer = api.claim(token, identity, &nonce()).await?;
             let status = answer.refused()?;
             ensure!(status == StatusCode::GONE, "it is {status}");
+            let after = metrics.value(&refusals("tampered")).await?;
+            ensure!(after > before, "the refusal was not counted");
         }
+        // The second is no news: it came for the same reason from the same place.
+        logged_once(names[0], &tokens[0]).await?;
         // Nobody waits for them: others take their place.
         for identity in names {
             scenario

@@ -106,6 +106,23 @@ async fn a_cancelled_job_ends_canceled_and_leaves_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_cancelled_from_the_command_line_ends_canceled_with_the_reason() -> Result<()> {
+    Scenario::with("cancelcli", async |scenario| {
+        let job = scenario.queue(&[hold("echo never")]).await?;
+        let identity = scenario.wait_holding(&job).await?;
+        let request = job.request_id.to_string();
+        let arguments = ["jobs", "cancel", &request, "--reason", "it is not needed"];
+        scenario.service.command_line(&arguments).await?;
+        scenario.expect(&job, TaskResult::Canceled).await?;
+        let list = ["jobs", "list", "--pool", &scenario.name];
+        let shown = scenario.service.command_line(&list).await?;
+        ensure!(shown.contains("it is not needed"), "no reason in:\n{shown}");
+        scenario.wait_gone(&identity, GONE_LIMIT).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_agent_whose_pod_is_deleted_finishes_its_job() -> Result<()> {
     Scenario::with("deleted", async |scenario| {
         // The step outlives its release by a few seconds, so that the signal to end meets it at work.

@@ -1,5 +1,5 @@
-//! The operator without its credential, gone, and killed: jobs run on, once each, and what is left is cleaned up
-//! later. These tests disturb every AgentPool, so they have a program of their own (cargo runs one after the other) and
+//! The operator without its credential, gone, and killed, and the service away: jobs run on, once each, and what is
+//! left is cleaned up later. These tests disturb every AgentPool, so they have a program of their own (cargo runs one after the other) and
 //! take turns in it.
 
 use anyhow::{Context, Result, ensure};
@@ -7,7 +7,7 @@ use dayfly_e2e::deadline::until;
 use dayfly_e2e::jobs::{GONE_LIMIT, JOB_LIMIT, bash, hold};
 use dayfly_e2e::names::SERVICE_URL;
 use dayfly_e2e::scenario::{Scenario, name_of};
-use dayfly_e2e::service::{create_pat, revoke_pat};
+use dayfly_e2e::service::{Outage, Service, create_pat, revoke_pat};
 use dayfly_e2e::{kubectl, operator};
 use dayfly_wire::event::TaskResult;
 use serde_json::json;
@@ -18,6 +18,8 @@ use tokio::sync::Mutex;
 static TURN: Mutex<()> = Mutex::const_new(());
 /// How long a renewed credential, or a new operator, may take until all is as it should be, on a busy machine.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(120);
+/// What the last step of a job makes.
+const LAST: &str = "/work/last";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_run_while_the_credential_is_revoked_and_clean_up_waits_for_its_renewal() -> Result<()>
@@ -181,4 +183,59 @@ async fn an_operator_killed_before_the_claim_replaces_the_pod_and_the_job_runs_o
     .await;
     kubectl::run(&["label", "nodes", "--all", &format!("{label}-")]).await?;
     scenario.conclude(outcome).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_outlives_an_outage_of_the_service_and_reports_its_end_afterwards() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let mut scenario = Scenario::start("outage").await?;
+    let outcome = async {
+        let job = scenario
+            .queue(&[
+                hold("echo the service is away"),
+                bash(&format!("echo a second step; touch {LAST}")),
+            ])
+            .await?;
+        let identity = scenario.wait_holding(&job).await?;
+        let outage = Outage::begin().await?;
+        let during = async {
+            scenario
+                .wait_connection("Reachable", "False", RECOVERY_LIMIT)
+                .await?;
+            // The job goes on to its end with nobody to tell.
+            scenario.release(&identity).await?;
+            wait_for_the_last_step(&scenario, &identity).await
+        }
+        .await;
+        // Whatever came of it: the other tests need a service.
+        outage.end().await?;
+        scenario.service = Service::connect().await?;
+        during?;
+        let request = scenario.expect(&job, TaskResult::Succeeded).await?;
+        let agent = request.reserved_agent.context("no agent")?.name;
+        ensure!(agent == identity, "another agent ran it: {agent}");
+        let logs = scenario.service.logs(&job).await?;
+        for line in ["the service is away", "a second step"] {
+            ensure!(logs.contains(line), "{line:?} is not in the logs:\n{logs}");
+        }
+        scenario
+            .wait_connection("Reachable", "True", RECOVERY_LIMIT)
+            .await?;
+        scenario.wait_gone(&identity, RECOVERY_LIMIT).await
+    }
+    .await;
+    scenario.conclude(outcome).await
+}
+
+/// Waits until the last step made its file.
+async fn wait_for_the_last_step(scenario: &Scenario, identity: &str) -> Result<()> {
+    let namespace = scenario.name.as_str();
+    let look = [
+        "-n", namespace, "exec", identity, "-c", "job", "--", "test", "-e", LAST,
+    ];
+    until("the job's last step", JOB_LIMIT, || async {
+        let (there, ..) = kubectl::attempt(&look, "").await?;
+        Ok(there.then_some(()))
+    })
+    .await
 }

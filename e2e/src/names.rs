@@ -19,3 +19,5 @@ pub const PROJECT: &str = "demo";
 /// Credential Secrets that the operator may read; `e2e/install.sh` lists them for the chart.
 pub const CREDENTIAL_SECRETS: [&str; 4] =
     ["demo-pat", "e2e-pat", "e2e-pat-revoked", "e2e-pat-wrong"];
+/// The Secret with which the service calls the operator's hook; in both namespaces.
+pub const WAKE_SECRET: &str = "dayfly-wake";

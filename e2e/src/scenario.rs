@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::deadline::until;
 use crate::kubectl;
-use crate::names::{IDENTITIES_NAMESPACE, OPERATOR_NAMESPACE, SERVICE_URL};
+use crate::names::{IDENTITIES_NAMESPACE, OPERATOR_NAMESPACE, SERVICE_URL, WAKE_SECRET};
 use crate::service::Service;
 use anyhow::Context;
 use dayfly_wire::ids::PoolId;
@@ -98,6 +98,7 @@ impl Scenario {
             "spec": {
                 "url": url, "allowInsecure": url.starts_with("http://"),
                 "credentials": { "personalAccessToken": { "secretName": secret, "key": "pat" } },
+                "webhook": { "secretName": WAKE_SECRET },
                 "allow": [{ "namespaces": namespaces, "pools": pools }],
             },
         });

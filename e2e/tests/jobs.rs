@@ -3,12 +3,19 @@
 use anyhow::{Context, Result, ensure};
 use dayfly_e2e::deadline::until;
 use dayfly_e2e::jobs::{GONE_LIMIT, JOB_LIMIT, bash, hold};
+use dayfly_e2e::kubectl::{self, PortForward};
+use dayfly_e2e::names::{OPERATOR, OPERATOR_NAMESPACE};
+use dayfly_e2e::repository;
 use dayfly_e2e::scenario::{Scenario, name_of};
-use dayfly_e2e::{kubectl, repository};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::timeline::{RecordState, TASK};
+use reqwest::StatusCode;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long a pod may take to be created when the operator is told, on a busy machine.
+const WOKEN_LIMIT: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_with_a_checkout_and_two_scripts_succeeds_and_leaves_nothing() -> Result<()> {
@@ -231,6 +238,48 @@ async fn a_job_whose_demands_no_agent_satisfies_fails_at_once_and_says_so() -> R
         Ok(())
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_job_wakes_an_operator_that_would_not_look_for_minutes() -> Result<()> {
+    let scenario = Scenario::prepare("woken", "e2e-pat").await?;
+    let outcome = async {
+        let scaling = json!({ "minIdle": 0, "maxAgents": 4, "pollInterval": "5m" });
+        scenario
+            .put_agent_pool(json!({ "scaling": scaling }))
+            .await?;
+        scenario.wait_reserved(2).await?;
+        let queued = std::time::Instant::now();
+        let job = scenario.queue(&[bash("echo woken")]).await?;
+        let pod = scenario.wait_pods(1).await?.remove(0);
+        let waited = queued.elapsed();
+        ensure!(
+            waited < WOKEN_LIMIT,
+            "the pod came after {} s",
+            waited.as_secs()
+        );
+        scenario.expect(&job, TaskResult::Succeeded).await?;
+        scenario.wait_gone(name_of(&pod.metadata), GONE_LIMIT).await
+    }
+    .await;
+    scenario.conclude(outcome).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_wakes_the_operator_without_the_secret() -> Result<()> {
+    dayfly_e2e::install_tls();
+    let target = format!("deploy/{OPERATOR}");
+    let forward = PortForward::start(OPERATOR_NAMESPACE, &target, 8080).await?;
+    let http = reqwest::Client::new();
+    for path in ["/hooks/wake", "/hooks/wake/demo", "/hooks/wake/nothing"] {
+        let url = format!("http://127.0.0.1:{}{path}", forward.port);
+        for password in [None, Some(""), Some("guess")] {
+            let request = http.post(&url).basic_auth("dayfly-pool", password);
+            let status = request.send().await?.status();
+            ensure!(status == StatusCode::UNAUTHORIZED, "{path}: it is {status}");
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,6 +95,8 @@ pub struct Metrics {
     pub reconcile: Histogram,
     /// Rounds that failed.
     pub reconcile_errors: Family<ReasonLabels, Counter>,
+    /// Calls of the hook that woke somebody.
+    pub wakes: Counter,
     /// Keys in stock.
     pub key_stock: Gauge,
     /// Whether this process leads.
@@ -130,6 +132,7 @@ impl Metrics {
             kube_requests: Family::default(),
             reconcile: seconds(),
             reconcile_errors: Family::default(),
+            wakes: Counter::default(),
             key_stock: Gauge::default(),
             leader: Gauge::default(),
             registry: Registry::default(),
@@ -218,6 +221,11 @@ impl Metrics {
             "reconcile_errors",
             "Rounds that failed",
             self.reconcile_errors.clone(),
+        );
+        to.register(
+            "hook_wakes",
+            "Calls of the hook that made the operator look at once",
+            self.wakes.clone(),
         );
         to.register("key_stock", "Agent keys in stock", self.key_stock.clone());
         to.register("leader", "1 while this process leads", self.leader.clone());

@@ -191,23 +191,40 @@ struct Poller {
     marks: Marks,
 }
 
+/// When the next look is due.
+#[derive(Clone, Copy)]
+enum Next {
+    /// Then, or when woken.
+    After(Duration),
+    /// Then, unless the connection changes.
+    NotBefore(Duration),
+}
+
 impl Poller {
     async fn run(mut self) {
         let mut changes = self.connection.changes();
         loop {
-            let pause = self.look().await;
+            let next = self.look().await;
             let shortest = tokio::time::sleep(SHORTEST);
+            let wake = async {
+                match next {
+                    Next::After(_) => self.wake.notified().await,
+                    // A service in trouble is left alone, whoever calls.
+                    Next::NotBefore(_) => std::future::pending().await,
+                }
+            };
+            let (Next::After(pause) | Next::NotBefore(pause)) = next;
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
-                () = self.wake.notified() => {}
+                () = wake => {}
                 () = tokio::time::sleep(pause) => {}
             }
             shortest.await;
         }
     }
 
-    /// One look; returns how long to wait for the next.
-    async fn look(&mut self) -> Duration {
+    /// One look.
+    async fn look(&mut self) -> Next {
         let now = clock::now();
         let link = match self.connection.link(&self.key.namespace, &self.pool) {
             Ok(link) => link,
@@ -215,11 +232,12 @@ impl Poller {
                 // Nothing is asked of a service through a connection that does not allow it.
                 self.pool_id = None;
                 self.fail(reason, message, None);
-                return LONGEST_BACKOFF;
+                return Next::NotBefore(LONGEST_BACKOFF);
             }
         };
         if let Gate::Closed(until) = self.connection.gate(now) {
-            return Duration::try_from(until.duration_since(now)).unwrap_or(SHORTEST);
+            let closed = Duration::try_from(until.duration_since(now)).unwrap_or(SHORTEST);
+            return Next::NotBefore(closed);
         }
         let looked = self.ask(&link, now).await;
         self.connection
@@ -227,7 +245,7 @@ impl Poller {
         match looked {
             Ok(Some(snapshot)) => {
                 self.publish(snapshot, now);
-                self.pause()
+                Next::After(self.pause())
             }
             Ok(None) => {
                 let message = format!(
@@ -235,7 +253,7 @@ impl Poller {
                     self.pool
                 );
                 self.fail(Reason::PoolNotFound, message, Some(now));
-                self.backoff()
+                Next::NotBefore(self.backoff())
             }
             Err(error) => {
                 let wait = match &error {
@@ -249,7 +267,7 @@ impl Poller {
                     _ => self.backoff(),
                 };
                 self.fail(reason(&error), error.to_string(), Some(now));
-                wait
+                Next::NotBefore(wait)
             }
         }
     }

@@ -66,6 +66,12 @@ pub(crate) struct ServeArgs {
     /// How long jobs are kept after their end, with their logs.
     #[arg(long, default_value = "30d")]
     pub(crate) retention: String,
+    /// URL to POST to when a queue has changed: the operator's hook, so that it need not poll for it.
+    #[arg(long, value_name = "URL", requires = "wake_secret_file")]
+    pub(crate) wake_url: Option<String>,
+    /// File with the hook's secret; sent as the password of HTTP Basic.
+    #[arg(long, value_name = "FILE", requires = "wake_url")]
+    pub(crate) wake_secret_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

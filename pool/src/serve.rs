@@ -4,14 +4,18 @@ use crate::args::ServeArgs;
 use crate::pat;
 use anyhow::Context;
 use dayfly_pool_service::clock::SystemClock;
+use dayfly_pool_service::hook::WakeHook;
 use dayfly_pool_service::server;
 use dayfly_pool_service::service::{POLL_HOLD, Service, Settings};
+use dayfly_wire::secret::SecretText;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 /// Serves until a signal says to end.
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -19,11 +23,13 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
+    let wake_hook = wake_hook(args.wake_url, args.wake_secret_file.as_deref())?;
     let settings = Settings {
         data_dir: args.data_dir,
         public_url: args.public_url,
         poll_hold: POLL_HOLD,
         retention: pat::parse_life(&args.retention)?,
+        wake_hook,
     };
     let service = Service::open(settings, Arc::new(SystemClock)).await?;
     tracing::info!(
@@ -38,6 +44,17 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         .context("failed to serve")?;
     tracing::info!("the pool service has ended");
     Ok(())
+}
+
+fn wake_hook(url: Option<String>, secret: Option<&Path>) -> anyhow::Result<Option<Arc<WakeHook>>> {
+    let (Some(url), Some(path)) = (url, secret) else {
+        return Ok(None);
+    };
+    let what = || format!("failed to read the hook's secret from {}", path.display());
+    let text = Zeroizing::new(std::fs::read_to_string(path).with_context(what)?);
+    let secret = SecretText::new(text.trim().to_owned());
+    anyhow::ensure!(!secret.is_empty(), "{} is empty", path.display());
+    Ok(Some(Arc::new(WakeHook { url, secret })))
 }
 
 fn end_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {

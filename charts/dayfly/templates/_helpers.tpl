@@ -60,6 +60,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- range $kind, $credential := .spec.credentials -}}
 {{- if $credential.secretName -}}{{- $names = append $names $credential.secretName -}}{{- end -}}
 {{- end -}}
+{{- with .spec.webhook -}}{{- $names = append $names .secretName -}}{{- end -}}
 {{- end -}}
 {{- dict "names" ($names | uniq | sortAlpha) | toJson -}}
 {{- end -}}

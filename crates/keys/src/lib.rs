@@ -6,6 +6,7 @@
 //! - [`sealing`]: private keys at rest, readable by the operator alone; [`callback`] derives from the same keys.
 //! - [`service_token`]: the tokens that the pool service gives out; [`pat`]: its personal access tokens.
 //! - [`cluster_token`]: the local check of a Kubernetes service-account token.
+//! - [`webhook`]: the shared secret of a webhook.
 //! - [`stock`]: keys made before they are needed.
 //!
 //! No backend type is public, and no type that holds a secret has `Debug`, `Display` or `Serialize`.
@@ -22,6 +23,7 @@ pub mod sealing;
 pub mod service_token;
 pub mod session_key;
 pub mod stock;
+pub mod webhook;
 
 /// Why an operation on a key failed. Never says anything about the key's value.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

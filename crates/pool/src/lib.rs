@@ -13,6 +13,7 @@ pub mod auth;
 pub mod clock;
 pub mod feed;
 pub mod git;
+pub mod hook;
 pub mod keyfile;
 pub mod message;
 pub mod metrics;

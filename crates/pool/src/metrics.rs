@@ -22,6 +22,10 @@ pub struct Metrics {
     pub unauthorized: Counter,
     /// Git processes started for clients.
     pub git_requests: Counter,
+    /// Calls of the hook that were taken.
+    pub hook_calls: Counter,
+    /// Calls of the hook that were not.
+    pub hook_failures: Counter,
 }
 
 /// A number that only grows.
@@ -96,6 +100,16 @@ impl Metrics {
                 "git_requests_total",
                 "Git requests served.",
                 &self.git_requests,
+            ),
+            (
+                "hook_calls_total",
+                "Calls of the hook that were taken.",
+                &self.hook_calls,
+            ),
+            (
+                "hook_failures_total",
+                "Calls of the hook that were not taken.",
+                &self.hook_failures,
             ),
         ] {
             line("counter", name, help, &counter.value());

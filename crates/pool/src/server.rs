@@ -77,6 +77,8 @@ fn for_ever(tasks: &TaskTracker, service: &Arc<Service>) {
     tasks.spawn(async move { sweeping.keep_sweeping().await });
     let tidying = Arc::clone(service);
     tasks.spawn(async move { tidying.keep_tidying().await });
+    let calling = Arc::clone(service);
+    tasks.spawn(async move { calling.keep_calling().await });
 }
 
 /// Serves one connection to its end; when the service ends, the answer under way is the last one.

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::git::GitError;
+use crate::hook::{QueueBell, WakeHook};
 use crate::keyfile::{KeyFileError, SealedValueError, ServiceKeys};
 use crate::metrics::Metrics;
 use crate::rules::refusal::Refusal;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub poll_hold: Duration,
     /// How long a job is kept after its end, with its logs; [`RETENTION`] unless said otherwise.
     pub retention: SignedDuration,
+    /// Whom to tell that a queue has changed.
+    pub wake_hook: Option<Arc<WakeHook>>,
 }
 
 /// Why a service did not start.
@@ -100,6 +103,8 @@ pub struct Service {
     pub settings: Settings,
     /// Long polls that wait.
     pub wakes: Wakes,
+    /// Rings when a queue has changed.
+    pub queue_bell: QueueBell,
     /// Console lines.
     pub feed: Feed,
     /// What it counts.
@@ -124,6 +129,7 @@ impl Service {
             clock,
             settings,
             wakes: Wakes::default(),
+            queue_bell: QueueBell::default(),
             feed: Feed::default(),
             metrics: Metrics::default(),
             shutdown: CancellationToken::new(),
@@ -185,7 +191,7 @@ impl<'a> Unit<'a> {
         self.agents.push(agent);
     }
 
-    /// There will be something about this request.
+    /// There will be something about this request, and so about its queue.
     pub fn wake_followers(&mut self, request: RequestId) {
         self.requests.push(request);
     }
@@ -195,6 +201,9 @@ impl<'a> Unit<'a> {
         self.transaction.commit().await?;
         for agent in self.agents {
             self.service.wakes.wake(agent);
+        }
+        if !self.requests.is_empty() {
+            self.service.queue_bell.ring();
         }
         for request in self.requests {
             self.service.feed.wake(request);

@@ -1,6 +1,7 @@
 //! The service in a test's own process, on a port of its own and with a directory of its own.
 
 use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::hook::WakeHook;
 use crate::ops::pats;
 use crate::rules::access::{Caller, Scopes};
 use crate::server;
@@ -28,6 +29,7 @@ pub struct PoolBuilder {
     clock: Option<Arc<ManualClock>>,
     poll_hold: Duration,
     directory: Option<PathBuf>,
+    wake_hook: Option<Arc<WakeHook>>,
 }
 
 /// A running service. It ends, and its directory goes, when the handle is dropped.
@@ -61,6 +63,14 @@ impl PoolBuilder {
         self
     }
 
+    /// With somebody to call when a queue has changed.
+    #[must_use]
+    pub fn wake_hook(mut self, url: impl Into<String>, secret: SecretText) -> Self {
+        let url = url.into();
+        self.wake_hook = Some(Arc::new(WakeHook { url, secret }));
+        self
+    }
+
     /// Starts it on a free port of the loopback interface.
     pub async fn start(self) -> Result<PoolHandle, TestError> {
         let owns_directory = self.directory.is_none();
@@ -73,6 +83,7 @@ impl PoolBuilder {
             public_url: format!("http://{}/default", listener.local_addr()?),
             poll_hold: self.poll_hold,
             retention: RETENTION,
+            wake_hook: self.wake_hook,
         };
         let clock: Arc<dyn Clock> = match &self.clock {
             Some(clock) => Arc::<ManualClock>::clone(clock),
@@ -102,6 +113,7 @@ impl PoolHandle {
             clock: None,
             poll_hold: POLL_HOLD,
             directory: None,
+            wake_hook: None,
         }
     }
 

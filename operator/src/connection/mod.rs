@@ -9,6 +9,8 @@ use crate::crd::conditions::Reason;
 use crate::crd::connection::PoolConnectionSpec;
 use crate::metrics::Metrics;
 use dayfly_client::{Client, Error};
+use dayfly_keys::webhook::WebhookSecret;
+use dayfly_wire::secret::SecretText;
 use health::{Gate, Standing};
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -42,6 +44,8 @@ pub(crate) struct State {
     standing: Standing,
     /// What the link was made from.
     made_from: Option<refresh::Source>,
+    /// What a call of the hook must know; nobody may call it without.
+    webhook: Option<WebhookSecret>,
 }
 
 /// All connections, by name.
@@ -61,6 +65,17 @@ impl Connections {
     }
 }
 
+impl Connections {
+    /// The connections whose pools this secret may wake.
+    pub fn woken_by(&self, presented: &SecretText) -> Vec<String> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let woken = all
+            .values()
+            .filter(|connection| connection.accepts_wake(presented));
+        woken.map(|connection| connection.name.clone()).collect()
+    }
+}
+
 impl Connection {
     fn new(name: &str) -> Self {
         let state = State {
@@ -69,6 +84,7 @@ impl Connection {
             problem: Some((Reason::ConnectionNotFound, not_found(name))),
             standing: Standing::default(),
             made_from: None,
+            webhook: None,
         };
         Self {
             name: name.to_owned(),
@@ -127,6 +143,15 @@ impl Connection {
     /// The link, for what must be done whatever the grants say now.
     pub fn any_link(&self) -> Option<Link> {
         self.lock().link.clone()
+    }
+
+    /// Whether a call of the hook may wake the connection's pools.
+    pub fn accepts_wake(&self, presented: &SecretText) -> bool {
+        let state = self.lock();
+        state
+            .webhook
+            .as_ref()
+            .is_some_and(|secret| secret.is(presented))
     }
 
     /// How the service takes the credential.

@@ -7,6 +7,7 @@ use crate::crd::conditions::{self, Reason, Verdict};
 use crate::crd::connection::{PoolConnection, PoolConnectionSpec, PoolConnectionStatus};
 use crate::deadline::within;
 use dayfly_client::{Client, Credential};
+use dayfly_keys::webhook::WebhookSecret;
 use dayfly_wire::secret::SecretText;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -97,6 +98,7 @@ async fn round(
     {
         rounds.read = Some(now);
         refresh(context, connection, &object.spec).await;
+        refresh_webhook(context, connection, &object.spec).await;
     }
     write_status(context, connection, object, rounds, now).await;
 }
@@ -117,6 +119,23 @@ async fn refresh(context: &Context, connection: &Connection, spec: &PoolConnecti
         }
         Ok(None) => {}
         Err((reason, message)) => set_problem(connection, Some(spec), reason, message),
+    }
+}
+
+/// Without its secret nobody can call the hook; the connection is none the worse for it, since it polls.
+async fn refresh_webhook(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) {
+    let read = match &spec.webhook {
+        Some(webhook) => Some(secret(context, &webhook.secret_name, &webhook.key).await),
+        None => None,
+    };
+    let mut state = connection.lock();
+    match read.transpose() {
+        Ok(read) => state.webhook = read.and_then(|(_, text)| WebhookSecret::new(text)),
+        Err((_, problem)) => {
+            if state.webhook.take().is_some() {
+                tracing::warn!(connection = connection.name, problem, "the hook is closed");
+            }
+        }
     }
 }
 

@@ -50,10 +50,30 @@ pub struct PoolConnectionSpec {
     /// Certificates that the service's chain may end in, beside the system's; looked up in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
+    /// Lets the service say that something changed, so that it need not be asked for it: `POST /hooks/wake`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
     /// Which namespaces may use which pools; nobody when empty.
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub allow: Vec<Allow>,
+}
+
+/// What a call of the hook must know: the password of HTTP Basic, whatever the user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Webhook {
+    /// A Secret in the connection's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: String,
+    /// The key in it.
+    #[serde(default = "webhook_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn webhook_key() -> String {
+    "secret".to_owned()
 }
 
 /// Exactly one kind of credential.
@@ -151,6 +171,7 @@ mod tests {
             allow_insecure: false,
             credentials: Credentials::default(),
             ca_bundle: None,
+            webhook: None,
             allow: allow
                 .iter()
                 .map(|(namespace, pool)| Allow {

@@ -60,6 +60,7 @@ impl Service {
         };
         self.keep(&mut unit, &request, job, &repositories).await?;
         self.metrics.jobs_queued.add();
+        unit.wake_followers(request.id);
         if let Some(reason) = reason {
             let failed = TaskResult::Failed;
             end_request(

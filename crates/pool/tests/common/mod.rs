@@ -60,7 +60,7 @@ impl Fixture {
         .await;
     }
 
-    async fn on(service: PoolHandle) -> Self {
+    pub(crate) async fn on(service: PoolHandle) -> Self {
         install_tls();
         let pool = service.create_pool("linux").await.unwrap();
         let pat = service.pat(ALL_SCOPES).await.unwrap();

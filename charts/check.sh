@@ -92,6 +92,10 @@ has dayfly-pool-default 'public-url=http://dayfly-pool.dayfly-system.svc.cluster
 has dayfly-pool-all-on 'claimName: queue-data'
 has dayfly-pool-all-on 'wake-secret-file=/etc/dayfly-pool/wake/secret$'
 lacks dayfly-pool-default 'wake-url'
+lacks dayfly-pool-default '^kind: (Ingress|NetworkPolicy|ServiceMonitor)$'
+for kind in Ingress NetworkPolicy ServiceMonitor; do
+  has dayfly-pool-all-on "^kind: $kind$"
+done
 helm template dayfly dayfly --namespace dayfly-system --values dayfly/ci/all-on-values.yaml --set crds.enabled=true |
   grep -q '^kind: PoolConnection$' && fail "a first install would contain kinds that the cluster does not serve"
 
@@ -107,6 +111,7 @@ refused dayfly 'metrics.service.enabled' --set metrics.serviceMonitor.enabled=tr
 refused dayfly-pool 'nonsense' --set nonsense=1
 refused dayfly-pool 'publicUrl' --set publicUrl=http://pool.example.com
 refused dayfly-pool 'publicUrl' --set publicUrl=http://pool.example.com/default/
+refused dayfly-pool 'ingress.host' --set ingress.enabled=true
 refused dayfly-pool 'wakeHook.secretName' --set wakeHook.url=http://operator:8080/hooks/wake
 refused dayfly-pool 'replicaCount' --set replicaCount=3
 

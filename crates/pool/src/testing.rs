@@ -3,10 +3,10 @@
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::hook::WakeHook;
 use crate::ops::pats;
-use crate::rules::access::{Caller, Scopes};
+use crate::rules::access::{Caller, ListenClaims, Scopes};
 use crate::server;
 use crate::service::{POLL_HOLD, RETENTION, Service, Settings};
-use dayfly_wire::ids::{PoolId, RequestId};
+use dayfly_wire::ids::{AgentId, ClientId, PoolId, RequestId};
 use dayfly_wire::queue::{QueueJob, QueuedJob};
 use dayfly_wire::request::JobRequest;
 use dayfly_wire::secret::SecretText;
@@ -49,6 +49,13 @@ impl PoolBuilder {
         self
     }
 
+    /// With a manual clock that the test keeps.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<ManualClock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
     /// With a shorter long poll.
     #[must_use]
     pub fn poll_hold(mut self, hold: Duration) -> Self {
@@ -71,25 +78,36 @@ impl PoolBuilder {
         self
     }
 
-    /// Starts it on a free port of the loopback interface.
-    pub async fn start(self) -> Result<PoolHandle, TestError> {
-        let owns_directory = self.directory.is_none();
-        let directory = self.directory.unwrap_or_else(|| {
+    /// Opens it without a listener and without background tasks: nothing happens but what the test does.
+    pub async fn open(mut self) -> Result<Arc<Service>, TestError> {
+        self.open_at("http://pool.test/default".to_owned()).await
+    }
+
+    async fn open_at(&mut self, public_url: String) -> Result<Arc<Service>, TestError> {
+        let directory = self.directory.get_or_insert_with(|| {
             std::env::temp_dir().join(format!("dayfly-pool-{}", Uuid::new_v4()))
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let settings = Settings {
             data_dir: directory.clone(),
-            public_url: format!("http://{}/default", listener.local_addr()?),
+            public_url,
             poll_hold: self.poll_hold,
             retention: RETENTION,
-            wake_hook: self.wake_hook,
+            wake_hook: self.wake_hook.clone(),
         };
         let clock: Arc<dyn Clock> = match &self.clock {
             Some(clock) => Arc::<ManualClock>::clone(clock),
             None => Arc::new(SystemClock),
         };
-        let service = Service::open(settings, clock).await?;
+        Ok(Service::open(settings, clock).await?)
+    }
+
+    /// Starts it on a free port of the loopback interface.
+    pub async fn start(mut self) -> Result<PoolHandle, TestError> {
+        let owns_directory = self.directory.is_none();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let public_url = format!("http://{}/default", listener.local_addr()?);
+        let service = self.open_at(public_url).await?;
+        let directory = service.settings.data_dir.clone();
         let serving = tokio::spawn(server::serve(Arc::clone(&service), listener));
         Ok(PoolHandle {
             service,
@@ -217,9 +235,22 @@ impl Drop for PoolHandle {
     }
 }
 
-fn administrator() -> Result<Caller, TestError> {
+/// Somebody who may do everything.
+pub fn administrator() -> Result<Caller, TestError> {
     Ok(Caller::Administrator {
         name: "test".to_owned(),
         scopes: ALL_SCOPES.parse()?,
+    })
+}
+
+/// The caller that an agent's listen token stands for.
+pub fn listener(pool: PoolId, agent: AgentId, client: ClientId, key_version: i64) -> Caller {
+    Caller::Listener(ListenClaims {
+        sub: client,
+        agent,
+        pool,
+        key: key_version,
+        iat: 0,
+        exp: i64::MAX,
     })
 }

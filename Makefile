@@ -1,7 +1,7 @@
 # `make help` lists what can be done. The work is in scripts under e2e/, so that it can be run without make.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests bench clean
+.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests bench conformance clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -54,6 +54,11 @@ cluster-tests: install ## the cluster suite alone
 
 bench: install ## measure against a bare pod of the same shape; writes target/bench/
 	@. ./e2e/cluster/env.sh && target/images/out/dayfly-bench
+
+# The token goes into the environment and never onto a command line.
+conformance: export DAYFLY_POOL_TOKEN = $(PAT)
+conformance: ## hold a service against the protocol: make conformance URL=... PAT=... [POOL=...]
+	@cargo run --quiet --locked -p dayfly-conformance -- --url "$(URL)" $(if $(POOL),--pool "$(POOL)")
 
 clean: ## remove what cargo built
 	cargo clean

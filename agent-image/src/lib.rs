@@ -8,7 +8,7 @@
 //!
 //! The listener hands the job to the worker over an inherited socket ([`control`](mod@control)), the worker tells
 //! the step host what to run over another. Decisions are pure functions in files of their own (`stage`, `plan`,
-//! `mask`, `commands`, `expression`, `variables`, ...); what surrounds them does the input and output.
+//! `mask`, `commands`, `variables`, ...); what surrounds them does the input and output.
 
 pub mod args;
 mod backoff;

@@ -2,7 +2,6 @@
 
 pub(crate) mod command_effects;
 pub mod commands;
-pub mod expression;
 pub(crate) mod finish;
 pub(crate) mod git;
 pub(crate) mod git_refs;

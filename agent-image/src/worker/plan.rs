@@ -1,6 +1,6 @@
 //! What a job's steps come to, decided before the first one runs. Pure.
 
-use super::expression::Expression;
+use dayfly_pipeline::expression::{Expression, ParseError};
 use dayfly_wire::job::{Step, builtin};
 use dayfly_wire::timeline::TaskReference;
 
@@ -43,7 +43,7 @@ pub(crate) enum PlanError {
         /// The step.
         step: String,
         /// What is wrong.
-        problem: super::expression::ParseError,
+        problem: ParseError,
         /// The condition.
         condition: String,
     },

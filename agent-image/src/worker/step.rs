@@ -1,12 +1,12 @@
 //! One step: its condition, its attempts, its result.
 
-use super::expression::{EvaluateError, Scope};
 use super::job::Job;
 use super::plan::{Kind, Planned};
 use super::record::RecordWriter;
 use super::result::merge;
 use super::steps::{checkout, script};
 use crate::host::link::HostError;
+use dayfly_pipeline::expression::{EvaluateError, Scope};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::RecordId;
 use dayfly_wire::timeline::TaskReference;

@@ -55,6 +55,8 @@ fn encoded_forms(plain: &str) -> Vec<String> {
         json(plain),
         xml(plain),
         plain.replace('\'', r"'\''"),
+        // As the trace of a condition writes it.
+        plain.replace('\'', "''"),
         plain.replace('\\', r"\\"),
     ];
     found.extend(base64_forms(plain.as_bytes()));
@@ -144,6 +146,7 @@ mod tests {
             xml(secret),
             hex(secret.as_bytes()),
             r#"'p&ss"w<rd'\'' 100%'"#.to_owned(),
+            r#"Expanded: eq('p&ss"w<rd'' 100%', 'x')"#.to_owned(),
             STANDARD.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
         ] {

@@ -6,7 +6,7 @@ use super::record::RecordWriter;
 use super::result::merge;
 use super::steps::{checkout, script};
 use crate::host::link::HostError;
-use dayfly_pipeline::expression::{EvaluateError, Scope};
+use dayfly_pipeline::expression::{EvaluateError, Scope, Value};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::RecordId;
 use dayfly_wire::timeline::TaskReference;
@@ -80,8 +80,9 @@ pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
         Ok(true) => {}
         Ok(false) => {
             record.write(SKIPPED);
-            record.write(&format!("Evaluating: {}", planned.condition.text()));
-            record.write("Result: False");
+            for line in in_state(job, |scope| planned.condition.trace(scope)).lines() {
+                record.write(&line);
+            }
             return record.complete(TaskResult::Skipped, Some(SKIPPED.to_owned()));
         }
         Err(error) => {
@@ -112,9 +113,15 @@ pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
 
 /// Whether the step's condition holds in the job's present state.
 pub(crate) fn holds(job: &Job, planned: &Planned) -> Result<bool, EvaluateError> {
-    planned.condition.holds(&Scope {
+    in_state(job, |scope| planned.condition.holds(scope))
+}
+
+/// Looks at an expression in the job's present state.
+fn in_state<T>(job: &Job, look: impl FnOnce(&Scope<'_>) -> T) -> T {
+    look(&Scope {
         variable: &|name| job.variables.value(name).map(ToOwned::to_owned),
-        status: job.result.unwrap_or(TaskResult::Succeeded),
+        status: &job.result.unwrap_or(TaskResult::Succeeded),
+        dependencies: &Value::Null,
     })
 }
 

@@ -10,7 +10,7 @@ pub enum Token {
     Literal(Value),
     /// A function's or value's name, lower case, or a property's.
     Name(String),
-    /// One of `( ) [ ] , .`.
+    /// One of `( ) [ ] , . *`.
     Mark(char),
 }
 
@@ -21,7 +21,7 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
     while let Some(first) = rest.chars().next() {
         let (token, length) = match first {
             '\'' => string(rest)?,
-            '(' | ')' | '[' | ']' | ',' => (Token::Mark(first), 1),
+            '(' | ')' | '[' | ']' | ',' | '*' => (Token::Mark(first), 1),
             '.' if follows_value(found.last()) => (Token::Mark('.'), 1),
             '-' | '.' | '0'..='9' => number(rest)?,
             'a'..='z' | 'A'..='Z' | '_' => name(rest, found.last()),
@@ -34,7 +34,7 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
 }
 
 fn follows_value(last: Option<&Token>) -> bool {
-    matches!(last, Some(Token::Name(_) | Token::Mark(')' | ']')))
+    matches!(last, Some(Token::Name(_) | Token::Mark(')' | ']' | '*')))
 }
 
 fn string(text: &str) -> Result<(Token, usize), ParseError> {

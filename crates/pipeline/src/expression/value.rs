@@ -1,6 +1,8 @@
 //! Values and how they turn into each other.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A value of an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,11 +19,46 @@ pub enum Value {
     Text(String),
     /// Several values.
     List(Vec<Self>),
+    /// Values by name; names are compared without regard to case.
+    Object(Arc<BTreeMap<String, Self>>),
+    /// What `*` gives: an index goes to each of the values.
+    Filtered(Vec<Self>),
     /// The job's variables.
     Variables,
 }
 
 impl Value {
+    /// Values by name.
+    pub fn object(members: impl IntoIterator<Item = (String, Self)>) -> Self {
+        Self::Object(Arc::new(members.into_iter().collect()))
+    }
+
+    /// The values of a list, an object, or what `*` gave; none of anything else.
+    pub(crate) fn items(&self) -> Vec<&Self> {
+        match self {
+            Self::List(values) | Self::Filtered(values) => values.iter().collect(),
+            Self::Object(members) => members.values().collect(),
+            Self::Null
+            | Self::Boolean(_)
+            | Self::Number(_)
+            | Self::Version(_)
+            | Self::Text(_)
+            | Self::Variables => Vec::new(),
+        }
+    }
+
+    /// The member of this name.
+    pub(crate) fn member(&self, name: &str) -> Option<&Self> {
+        let Self::Object(members) = self else {
+            return None;
+        };
+        let wanted = name.to_lowercase();
+        members
+            .iter()
+            .find(|(name, _)| name.to_lowercase() == wanted)
+            .map(|(_, value)| value)
+    }
+
     /// Reads a number: sign, digits, point.
     pub fn number(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -54,7 +91,11 @@ impl Value {
             Self::Boolean(value) => *value,
             Self::Number(value) => *value != 0.0,
             Self::Text(value) => !value.is_empty(),
-            Self::Version(_) | Self::List(_) | Self::Variables => true,
+            Self::Version(_)
+            | Self::List(_)
+            | Self::Object(_)
+            | Self::Filtered(_)
+            | Self::Variables => true,
         }
     }
 
@@ -72,17 +113,22 @@ impl Value {
                     .join("."),
             ),
             Self::Text(value) => Some(value.clone()),
-            Self::List(_) | Self::Variables => None,
+            Self::List(_) | Self::Object(_) | Self::Filtered(_) | Self::Variables => None,
         }
     }
 
-    fn to_number(&self) -> Option<Self> {
+    /// As a number, when it is one.
+    pub(crate) fn to_number(&self) -> Option<Self> {
         match self {
             Self::Null => Some(Self::Number(0.0)),
             Self::Boolean(value) => Some(Self::Number(f64::from(u8::from(*value)))),
             Self::Number(_) => Some(self.clone()),
             Self::Text(text) => Self::number(text),
-            Self::Version(_) | Self::List(_) | Self::Variables => None,
+            Self::Version(_)
+            | Self::List(_)
+            | Self::Object(_)
+            | Self::Filtered(_)
+            | Self::Variables => None,
         }
     }
 
@@ -90,7 +136,12 @@ impl Value {
         match self {
             Self::Version(_) => Some(self.clone()),
             Self::Number(_) | Self::Text(_) => Self::version(&self.text()?),
-            Self::Null | Self::Boolean(_) | Self::List(_) | Self::Variables => None,
+            Self::Null
+            | Self::Boolean(_)
+            | Self::List(_)
+            | Self::Object(_)
+            | Self::Filtered(_)
+            | Self::Variables => None,
         }
     }
 
@@ -106,7 +157,7 @@ impl Value {
             Self::Number(_) => self.to_number(),
             Self::Version(_) => self.to_version(),
             Self::Text(_) => self.text().map(Self::Text),
-            Self::List(_) | Self::Variables => None,
+            Self::List(_) | Self::Object(_) | Self::Filtered(_) | Self::Variables => None,
         }
     }
 
@@ -120,7 +171,9 @@ impl Value {
     /// Compares with `right` turned into this value's kind; `None` when it cannot be.
     pub fn compare(&self, right: &Self) -> Option<Ordering> {
         let left = match self {
-            Self::Null | Self::List(_) | Self::Variables => &self.to_number()?,
+            Self::Null | Self::List(_) | Self::Object(_) | Self::Filtered(_) | Self::Variables => {
+                &self.to_number()?
+            }
             other => other,
         };
         left.compare_same(&right.like(left)?)
@@ -143,5 +196,8 @@ impl Value {
 /// At most seven digits behind the point, none that are zero.
 fn format_number(value: f64) -> String {
     let text = format!("{value:.7}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    match text.trim_end_matches('0').trim_end_matches('.') {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
+    }
 }

@@ -1,5 +1,7 @@
 //! Expressions, as conditions and `$[ ]` use them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers of tests fail like tests.
+
 use dayfly_pipeline::expression::{
     EvaluateError, Expression, Place, Scope, Status, StatusQuestion, Value,
 };

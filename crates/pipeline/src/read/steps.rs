@@ -1,0 +1,233 @@
+//! `steps`.
+
+use super::jobs::condition;
+use crate::expression::Place;
+use crate::fields::{Fields, Spot, items};
+use crate::file::{Action, DOWNLOAD, PUBLISH, Shell, Step};
+use crate::problem::Problem;
+use std::collections::BTreeMap;
+
+const MAX_STEPS: usize = 500;
+const MAX_RETRIES: i64 = 10;
+const MAX_MINUTES: i64 = 7 * 24 * 60;
+/// The keys that say what a step does.
+const ACTIONS: [&str; 7] = [
+    "checkout", "script", "bash", "pwsh", "task", "download", "publish",
+];
+
+pub(super) fn steps(fields: &mut Fields) -> Result<Vec<Step>, Problem> {
+    let (node, key) = fields
+        .node("steps")
+        .ok_or_else(|| fields.problem("`steps` is missing"))?;
+    let at = node.at;
+    let entries = items(node, &key)?;
+    if entries.is_empty() || entries.len() > MAX_STEPS {
+        return Err(Problem::new(
+            at,
+            &key,
+            format!("1 to {MAX_STEPS} steps are needed here"),
+        ));
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for (node, key) in entries {
+        let step = step(Fields::of(node, &key)?, &steps)?;
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+fn step(mut fields: Fields, before: &[Step]) -> Result<Step, Problem> {
+    let at = fields.at;
+    let (action, takes_directory) = action(&mut fields)?;
+    let written = fields.text("condition")?;
+    condition(written.as_ref(), Place::Step)?;
+    let working_directory = if takes_directory {
+        fields.label("workingDirectory")?.map(|spot| spot.text)
+    } else {
+        None
+    };
+    let step = Step {
+        action,
+        at,
+        name: name(&mut fields, before)?,
+        display_name: fields.label("displayName")?.map(|spot| spot.text),
+        condition: written
+            .map(|spot| spot.text)
+            .filter(|text| !text.trim().is_empty()),
+        continue_on_error: fields.yes_or_no("continueOnError")?.unwrap_or(false),
+        enabled: fields.yes_or_no("enabled")?.unwrap_or(true),
+        timeout_in_minutes: fields.number("timeoutInMinutes", MAX_MINUTES)?.unwrap_or(0),
+        retry_count_on_task_failure: fields
+            .number("retryCountOnTaskFailure", MAX_RETRIES)?
+            .unwrap_or(0),
+        working_directory,
+        env: texts(fields.map("env")?),
+        restricted: restricted(&mut fields)?,
+    };
+    fields.finish()?;
+    Ok(step)
+}
+
+fn action(fields: &mut Fields) -> Result<(Action, bool), Problem> {
+    let found: Vec<_> = ACTIONS
+        .into_iter()
+        .filter(|name| fields.has(name))
+        .collect();
+    let list = ACTIONS.join(", ");
+    let [name] = found[..] else {
+        return Err(fields.problem(format!("a step needs exactly one of {list}")));
+    };
+    let missing = || format!("a step needs exactly one of {list}");
+    let value = fields
+        .text(name)?
+        .ok_or_else(|| fields.problem(missing()))?;
+    let shell = |shell| {
+        let script = value.text.clone();
+        (Action::Script { shell, script }, true)
+    };
+    Ok(match name {
+        "checkout" => (checkout(fields, &value)?, false),
+        "script" => shell(Shell::Default),
+        "bash" => shell(Shell::Bash),
+        "pwsh" => shell(Shell::PowerShell),
+        "download" => (download(fields, &value)?, false),
+        "publish" => (publish(fields, &value)?, false),
+        _ => (task(fields, &value)?, false),
+    })
+}
+
+fn checkout(fields: &mut Fields, value: &Spot) -> Result<Action, Problem> {
+    if value.text.trim().is_empty() {
+        return Err(value.problem("`self`, `none` or the name of a repository is needed here"));
+    }
+    let inputs = optional(
+        fields,
+        &[
+            "clean",
+            "fetchDepth",
+            "fetchTags",
+            "lfs",
+            "path",
+            "persistCredentials",
+            "submodules",
+        ],
+    )?;
+    Ok(Action::Checkout {
+        repository: (value.text != "none").then(|| value.text.clone()),
+        inputs,
+    })
+}
+
+fn task(fields: &mut Fields, value: &Spot) -> Result<Action, Problem> {
+    let (name, major) = value
+        .text
+        .rsplit_once('@')
+        .filter(|(name, _)| !name.is_empty())
+        .and_then(|(name, major)| Some((name, major.parse::<u32>().ok()?)))
+        .ok_or_else(|| value.problem("a task is written NAME@MAJOR, for example Gradle@3"))?;
+    Ok(Action::Task {
+        name: name.to_owned(),
+        major,
+        inputs: texts(fields.map("inputs")?),
+    })
+}
+
+fn download(fields: &mut Fields, value: &Spot) -> Result<Action, Problem> {
+    if value.text == "none" {
+        return Err(value.problem("`none` is not taken: nothing is downloaded by itself"));
+    }
+    if value.text != "current" {
+        return Err(value.problem("`current` is needed here: artifacts of this run only"));
+    }
+    let mut inputs: BTreeMap<String, String> =
+        [("buildType".to_owned(), "current".to_owned())].into();
+    for (name, input) in [
+        ("artifact", "artifactName"),
+        ("patterns", "itemPattern"),
+        ("path", "targetPath"),
+    ] {
+        if let Some(spot) = fields.text(name)? {
+            inputs.insert(input.to_owned(), spot.text);
+        }
+    }
+    Ok(named(DOWNLOAD, inputs))
+}
+
+fn publish(fields: &mut Fields, value: &Spot) -> Result<Action, Problem> {
+    if value.text.trim().is_empty() {
+        return Err(value.problem("the path of a file or directory is needed here"));
+    }
+    let mut inputs: BTreeMap<String, String> =
+        [("targetPath".to_owned(), value.text.clone())].into();
+    if let Some(spot) = fields.label("artifact")? {
+        inputs.insert("artifactName".to_owned(), spot.text);
+    }
+    Ok(named(PUBLISH, inputs))
+}
+
+fn named((name, major): (&str, u32), inputs: BTreeMap<String, String>) -> Action {
+    Action::Task {
+        name: name.to_owned(),
+        major,
+        inputs,
+    }
+}
+
+fn optional(
+    fields: &mut Fields,
+    names: &[&'static str],
+) -> Result<BTreeMap<String, String>, Problem> {
+    let mut inputs = BTreeMap::new();
+    for name in names {
+        if let Some(spot) = fields.label(name)? {
+            inputs.insert((*name).to_owned(), spot.text);
+        }
+    }
+    Ok(inputs)
+}
+
+fn name(fields: &mut Fields, before: &[Step]) -> Result<Option<String>, Problem> {
+    let Some(spot) = fields.text("name")? else {
+        return Ok(None);
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if spot.text.is_empty() || spot.text.len() > 100 || !spot.text.chars().all(good) {
+        return Err(spot.problem(format!(
+            "{:?} is no name of a step; use letters, digits and '_'",
+            spot.text
+        )));
+    }
+    let is_taken = |step: &Step| {
+        step.name
+            .as_ref()
+            .is_some_and(|name| name.eq_ignore_ascii_case(&spot.text))
+    };
+    if before.iter().any(is_taken) {
+        return Err(spot.problem(format!("{:?} is the name of an earlier step", spot.text)));
+    }
+    Ok(Some(spot.text))
+}
+
+/// `target: {commands: any | restricted}`; containers as targets are not taken.
+fn restricted(fields: &mut Fields) -> Result<bool, Problem> {
+    let Some(mut target) = fields.fields("target")? else {
+        return Ok(false);
+    };
+    let commands = target
+        .text("commands")?
+        .ok_or_else(|| target.problem("`commands` is missing"))?;
+    let restricted = match commands.text.as_str() {
+        "any" => false,
+        "restricted" => true,
+        _ => return Err(commands.problem("`any` or `restricted` is needed here")),
+    };
+    target.finish()?;
+    Ok(restricted)
+}
+
+fn texts(spots: BTreeMap<String, Spot>) -> BTreeMap<String, String> {
+    spots
+        .into_iter()
+        .map(|(name, spot)| (name, spot.text))
+        .collect()
+}

@@ -4,7 +4,7 @@ use crate::connect::Connection;
 use crate::output;
 use crate::watch::{say_result, scope};
 use dayfly_client::AgentQuery;
-use dayfly_wire::ids::RequestId;
+use dayfly_wire::ids::{RecordId, RequestId};
 use dayfly_wire::request::JobRequest;
 use dayfly_wire::timeline::Record;
 
@@ -148,7 +148,7 @@ pub(crate) async fn logs(
     let job = connection.client.job(project, request).await?;
     for record in records(connection, project, request).await? {
         // The job's own log repeats those of its steps.
-        let is_step = record.parent_id.is_some();
+        let is_step = record.id.0 != job.job_id.0;
         if let Some(log) = record.log.filter(|_| is_step) {
             output::remark(&format!("== {}", record.name.unwrap_or_default()));
             let text = connection.client.log_text(&scope(&job), log.id).await?;
@@ -158,6 +158,7 @@ pub(crate) async fn logs(
     Ok(())
 }
 
+/// The job's record and those of its steps; the timeline has those of the run's other jobs too.
 async fn records(
     connection: &Connection,
     project: &str,
@@ -169,6 +170,8 @@ async fn records(
         .timeline(&scope(&job), job.timeline_id)
         .await?;
     let mut records = timeline.records.unwrap_or_default();
-    records.sort_by_key(|record| (record.parent_id.is_some(), record.order));
+    let own = RecordId(job.job_id.0);
+    records.retain(|record| record.id == own || record.parent_id == Some(own));
+    records.sort_by_key(|record| (record.id != own, record.order));
     Ok(records)
 }

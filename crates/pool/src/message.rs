@@ -37,6 +37,8 @@ pub struct Resolved {
 pub struct Facts<'a> {
     /// The request with its plan.
     pub request: &'a Request,
+    /// The job's name in its run.
+    pub job_name: &'a str,
     /// The service's URL, with the collection, without a trailing slash.
     pub base_url: &'a str,
     /// The service's id.
@@ -87,7 +89,7 @@ pub fn compose(job: QueueJob, facts: &Facts<'_>) -> JobMessage {
         },
         job_id: request.job,
         job_display_name: request.name.clone(),
-        job_name: "__default".to_owned(),
+        job_name: facts.job_name.to_owned(),
         job_container: None,
         request_id: request.id,
         resources: Resources {
@@ -213,7 +215,7 @@ fn service_variables(facts: &Facts<'_>) -> BTreeMap<String, Variable> {
         plan.id.to_string(),
         plan.timeline.to_string(),
         request.job.to_string(),
-        "__default".to_owned(),
+        facts.job_name.to_owned(),
         request.name.clone(),
         "1".to_owned(),
         "true".to_owned(),

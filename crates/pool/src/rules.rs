@@ -11,6 +11,7 @@ pub mod queue;
 pub mod queueing;
 pub mod refusal;
 pub mod request;
+pub mod run;
 #[cfg(test)]
 mod samples;
 pub mod session;

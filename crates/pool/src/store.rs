@@ -15,6 +15,7 @@ pub mod projects;
 pub mod records;
 pub mod requests;
 pub mod retention;
+pub mod runs;
 pub mod sessions;
 
 use dialect::{Conn, Db, ReadConnection, WriteTransaction};

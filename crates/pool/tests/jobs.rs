@@ -109,7 +109,7 @@ async fn report(fixture: &Fixture, taken: &common::Taken) {
 
     let read = fixture.admin.timeline(&scope, timeline).await.unwrap();
     let records = read.records.unwrap();
-    assert_eq!(records.len(), 2, "the job's record and the step's");
+    assert_eq!(records.len(), 4, "stage, phase, job and step");
     let log = records
         .iter()
         .find(|record| record.id == step)

@@ -9,6 +9,7 @@
 //! Azure DevOps speaks.
 
 pub mod agent;
+pub mod build;
 pub mod collection;
 pub mod date;
 pub mod demand;

@@ -49,7 +49,7 @@ pub struct Timeline {
     pub records: Option<Vec<Record>>,
 }
 
-/// A job or a step. In a PATCH an absent member means "unchanged".
+/// A stage, a phase, a job or a step. In a PATCH an absent member means "unchanged".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -58,7 +58,7 @@ pub struct Record {
     /// The record above it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<RecordId>,
-    /// [`JOB`] or [`TASK`].
+    /// [`STAGE`], [`PHASE`], [`JOB`] or [`TASK`].
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// What a person reads.
@@ -136,6 +136,10 @@ pub struct Record {
     pub variables: BTreeMap<String, RecordVariable>,
 }
 
+/// The type of a stage's record: the top of a run's timeline.
+pub const STAGE: &str = "Stage";
+/// The type of a phase's record, which holds a job.
+pub const PHASE: &str = "Phase";
 /// The type of a job's record.
 pub const JOB: &str = "Job";
 /// The type of a step's record.

@@ -1,6 +1,7 @@
 //! How requests and sessions end, with everything that follows from it.
 
 use super::dispatch::{dispatch_pool, send};
+use super::runs::job_changed;
 use crate::rules::entities::{Request, Session};
 use crate::rules::request::{self, Cancelled};
 use crate::rules::timeline;
@@ -8,7 +9,7 @@ use crate::service::{Failure, Unit};
 use crate::store::counters::{self, Counter};
 use crate::store::{StoreError, agents, messages, records, requests, sessions};
 use dayfly_wire::event::TaskResult;
-use dayfly_wire::ids::{AgentId, RecordId};
+use dayfly_wire::ids::{AgentId, JobId, RecordId, TimelineId};
 use dayfly_wire::message::{JobCancellation, kind};
 use dayfly_wire::timeline::{Record, RecordState};
 
@@ -21,7 +22,7 @@ pub enum EndedBy {
     Service,
 }
 
-/// Ends a request; one that has ended stays as it is.
+/// Ends a request, with what follows from it for its run; one that has ended stays as it is.
 pub async fn end_request(
     unit: &mut Unit<'_>,
     ended: &mut Request,
@@ -29,9 +30,23 @@ pub async fn end_request(
     message: Option<String>,
     by: EndedBy,
 ) -> Result<(), Failure> {
+    if close_request(unit, ended, result, message, by).await? {
+        job_changed(unit, ended.plan.id, ended.job).await?;
+    }
+    Ok(())
+}
+
+/// Ends a request and leaves its run to the caller; false when it had ended before.
+pub async fn close_request(
+    unit: &mut Unit<'_>,
+    ended: &mut Request,
+    result: TaskResult,
+    message: Option<String>,
+    by: EndedBy,
+) -> Result<bool, Failure> {
     let now = unit.now;
     if !request::finish(ended, result, message, now) {
-        return Ok(());
+        return Ok(false);
     }
     requests::update(unit.conn(), ended).await?;
     messages::delete_of_request(unit.conn(), ended.id).await?;
@@ -39,13 +54,14 @@ pub async fn end_request(
         let body = request::cancellation(ended);
         tell_agent(unit, ended, &body).await?;
     }
-    complete_record(unit, ended, result).await?;
+    let reason = ended.status_message.as_deref();
+    complete_record(unit, ended.plan.timeline, ended.job, result, reason).await?;
     unit.wake_followers(ended.id);
     unit.service().metrics.jobs_finished.add();
     if ended.agent.is_some() {
         dispatch_pool(unit, ended.pool).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Asks for the end of a request.
@@ -110,33 +126,33 @@ async fn tell_agent(
 }
 
 /// The job's record ends with the job; the agent's own last word on it stands.
-async fn complete_record(
+pub async fn complete_record(
     unit: &mut Unit<'_>,
-    ended: &Request,
+    timeline: TimelineId,
+    job: JobId,
     result: TaskResult,
+    reason: Option<&str>,
 ) -> Result<(), Failure> {
-    let job = RecordId(ended.job.0);
-    let record = records::find(unit.conn(), ended.plan.timeline, job).await?;
+    let record = records::find(unit.conn(), timeline, RecordId(job.0)).await?;
     let completed = record
         .as_ref()
         .is_some_and(|record| record.state == Some(RecordState::Completed));
     if !completed {
-        let now = unit.now;
-        let patch = timeline::ended(ended, result, now);
-        put_record(unit, ended, record, patch).await?;
+        let patch = timeline::ended(job, result, reason, unit.now);
+        put_record(unit, timeline, record, patch).await?;
     }
     Ok(())
 }
 
-/// Merges a patch into a record of a request's timeline.
+/// Merges a patch into a record of a timeline.
 pub async fn put_record(
     unit: &mut Unit<'_>,
-    request: &Request,
+    timeline: TimelineId,
     existing: Option<Record>,
     patch: Record,
 ) -> Result<Record, StoreError> {
     let change = counters::next(unit.conn(), Counter::Change).await?;
     let merged = timeline::merge(existing, patch, change, unit.now);
-    records::put(unit.conn(), request.plan.timeline, &merged).await?;
+    records::put(unit.conn(), timeline, &merged).await?;
     Ok(merged)
 }

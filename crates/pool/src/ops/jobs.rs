@@ -1,12 +1,13 @@
 //! Queued jobs as those who queued them see them: state, console, cancellation.
 
 use super::endings::cancel_request;
+use super::runs::cancel_run;
 use crate::rules::access::{Caller, Scope, require_scope};
 use crate::rules::entities::Request;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
-use crate::store::{projects, requests};
+use crate::store::{projects, requests, runs};
 use dayfly_wire::ids::RequestId;
 use dayfly_wire::queue::{FeedPage, QueuedJob};
 use std::pin::pin;
@@ -26,7 +27,7 @@ impl Service {
         Ok(document(&existing_job(&mut conn, project, id).await?))
     }
 
-    /// Asks for the end of a job; one that has ended stays as it is.
+    /// Asks for the end of a job, and of its run if it is the run's only one; what has ended stays as it is.
     pub async fn cancel_job(
         &self,
         caller: &Caller,
@@ -37,7 +38,13 @@ impl Service {
         require_scope(caller, Scope::BuildExecute)?;
         let mut unit = self.begin().await?;
         let mut job = existing_job(unit.conn(), project, id).await?;
-        cancel_request(&mut unit, &mut job, reason).await?;
+        let run = runs::by_plan(unit.conn(), job.plan.id).await?;
+        match run {
+            Some(run) if runs::jobs(unit.conn(), run.plan.build).await?.len() == 1 => {
+                cancel_run(&mut unit, run, reason).await?;
+            }
+            Some(_) | None => cancel_request(&mut unit, &mut job, reason).await?,
+        }
         unit.commit().await?;
         Ok(())
     }

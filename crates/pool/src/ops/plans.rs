@@ -7,6 +7,7 @@ use crate::rules::access::{
 };
 use crate::rules::entities::{Plan, Request};
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::timeline::belongs_to;
 use crate::service::{Failure, Service, Unit};
 use crate::store::dialect::Conn;
 use crate::store::{plans, projects, records, requests};
@@ -85,7 +86,14 @@ impl Service {
                 ))
                 .into());
             }
-            merged.push(put_record(&mut unit, &request, existing, patch).await?);
+            if !belongs_to(claims.job, existing.as_ref(), &patch) {
+                return Err(Refusal::new(
+                    Kind::Denied,
+                    format!("record {} does not belong to the token's job", patch.id),
+                )
+                .into());
+            }
+            merged.push(put_record(&mut unit, timeline, existing, patch).await?);
         }
         unit.wake_followers(request.id);
         unit.commit().await?;

@@ -2,6 +2,7 @@
 
 use super::endings::{EndedBy, end_request};
 use super::pools::existing_pool;
+use super::runs::job_changed;
 use crate::rules::access::{
     Caller, Scope, own_request, require_listener, require_request_reader, require_scope,
 };
@@ -87,8 +88,12 @@ impl Service {
         let now = unit.now;
         let mut held = existing_request(unit.conn(), pool, id).await?;
         own_request(claims, &held)?;
+        let first = held.received_at.is_none();
         request::renew(&mut held, now)?;
         requests::update(unit.conn(), &held).await?;
+        if first {
+            job_changed(&mut unit, held.plan.id, held.job).await?;
+        }
         unit.commit().await?;
         Ok(request::document(&held, None))
     }

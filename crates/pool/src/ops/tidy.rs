@@ -6,11 +6,11 @@ use std::time::Duration;
 
 /// How often the service tidies up.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Jobs that are forgotten in one transaction; others wait for as long as it takes.
+/// Runs that are forgotten in one transaction; others wait for as long as it takes.
 const BATCH: i64 = 50;
 
 impl Service {
-    /// Forgets old assertions, and jobs that ended long ago with all that they wrote; answers how many jobs.
+    /// Forgets old assertions, and runs that ended long ago with all that they wrote; answers how many runs.
     pub async fn tidy(&self) -> Result<usize, Failure> {
         let now = self.now();
         let mut unit = self.begin().await?;
@@ -40,7 +40,7 @@ impl Service {
             }
             match self.tidy().await {
                 Ok(0) => {}
-                Ok(jobs) => tracing::info!(jobs, "forgot jobs that ended long ago"),
+                Ok(runs) => tracing::info!(runs, "forgot runs that ended long ago"),
                 Err(error) => tracing::error!(%error, "tidying failed; it is repeated"),
             }
         }

@@ -158,6 +158,17 @@ pub enum Caller {
     Job(JobClaims),
 }
 
+impl Caller {
+    /// How a person knows the caller, for what is kept of what was asked for.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Administrator { name, .. } => name.clone(),
+            Self::Listener(claims) => format!("agent {}", claims.agent),
+            Self::Job(claims) => format!("job {}", claims.job),
+        }
+    }
+}
+
 /// Whether a personal access token counts.
 pub fn pat_counts(pat: &Pat, now: Timestamp) -> bool {
     pat.revoked_at.is_none() && pat.expires_at.is_none_or(|end| now < end)

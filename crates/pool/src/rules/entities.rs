@@ -1,6 +1,7 @@
 //! What the service knows about: the entities that rules read and change.
 
 use dayfly_wire::agent::{AgentPublicKey, AgentReference, AgentStatus, Capabilities, Property};
+use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{
     AgentId, BuildId, ClientId, DefinitionId, JobId, MessageId, PlanId, PoolId, ProjectId,
@@ -146,6 +147,78 @@ pub struct Plan {
     pub definition_name: String,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// Where a run's sources come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The repository.
+    pub repository: uuid::Uuid,
+    /// The full ref; absent when a commit was named.
+    pub branch: Option<String>,
+    /// The commit.
+    pub version: String,
+}
+
+/// A run of a pipeline. Its id, number and pipeline are its plan's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its plan.
+    pub plan: Plan,
+    /// Where it is in its life; follows from its jobs.
+    pub status: BuildStatus,
+    /// How it ended; follows from its jobs.
+    pub result: Option<BuildResult>,
+    /// Why there is a run.
+    pub reason: BuildReason,
+    /// What it builds.
+    pub source: Option<Source>,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// Not forgotten, however old.
+    pub keep_forever: bool,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// When an agent first took one of its jobs.
+    pub started_at: Option<Timestamp>,
+    /// When its end was asked for.
+    pub cancelled_at: Option<Timestamp>,
+    /// When its last job ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// A job of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunJob {
+    /// Its id, which is its timeline record's too.
+    pub id: JobId,
+    /// Its place in the run, from 1.
+    pub number: i64,
+    /// The name that other jobs of the run wait for.
+    pub name: String,
+    /// What a person reads.
+    pub display_name: String,
+    /// The names of the jobs that must have ended before it starts.
+    pub depends_on: Vec<String>,
+    /// When it starts, as it was written; absent for "when those that it waits for succeeded".
+    pub condition: Option<String>,
+    /// Its request, once it was started.
+    pub request: Option<RequestId>,
+    /// When an agent took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// How it ended.
+    pub result: Option<TaskResult>,
+    /// Why it ended so.
+    pub status_message: Option<String>,
+}
+
+impl RunJob {
+    /// Whether it waits for other jobs.
+    pub fn is_pending(&self) -> bool {
+        self.request.is_none() && self.result.is_none()
+    }
 }
 
 /// A job request with what the rules need of it.

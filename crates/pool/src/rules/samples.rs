@@ -1,7 +1,8 @@
 //! Entities for the tests of rules.
 
-use super::entities::{Agent, Plan, Request};
+use super::entities::{Agent, Plan, Request, Run, RunJob};
 use dayfly_wire::agent::{AgentPublicKey, Capabilities};
+use dayfly_wire::build::{BuildReason, BuildStatus};
 use dayfly_wire::ids::{
     AgentId, BuildId, ClientId, DefinitionId, JobId, MessageId, PlanId, PoolId, ProjectId,
     RequestId, TimelineId,
@@ -49,17 +50,7 @@ pub(super) fn request(id: i64, demands: &[&str]) -> Request {
     Request {
         id: RequestId(id),
         pool: POOL,
-        plan: Plan {
-            id: PlanId(Uuid::from_u128(2)),
-            project: ProjectId(Uuid::from_u128(3)),
-            project_name: "demo".to_owned(),
-            timeline: TimelineId(Uuid::from_u128(2)),
-            build: BuildId(id),
-            build_number: id.to_string(),
-            definition: DefinitionId(1),
-            definition_name: "job".to_owned(),
-            created_at: at(0),
-        },
+        plan: plan(id),
         job: JobId(Uuid::from_u128(4)),
         name: "Job".to_owned(),
         demands: demands.iter().map(|demand| (*demand).to_owned()).collect(),
@@ -77,5 +68,51 @@ pub(super) fn request(id: i64, demands: &[&str]) -> Request {
         status_message: None,
         agent: None,
         agent_name: None,
+    }
+}
+
+fn plan(id: i64) -> Plan {
+    Plan {
+        id: PlanId(Uuid::from_u128(2)),
+        project: ProjectId(Uuid::from_u128(3)),
+        project_name: "demo".to_owned(),
+        timeline: TimelineId(Uuid::from_u128(2)),
+        build: BuildId(id),
+        build_number: id.to_string(),
+        definition: DefinitionId(1),
+        definition_name: "job".to_owned(),
+        created_at: at(0),
+    }
+}
+
+pub(super) fn run() -> Run {
+    Run {
+        plan: plan(1),
+        status: BuildStatus::NotStarted,
+        result: None,
+        reason: BuildReason::Manual,
+        source: None,
+        requested_by: "somebody".to_owned(),
+        keep_forever: false,
+        queued_at: at(0),
+        started_at: None,
+        cancelled_at: None,
+        finished_at: None,
+    }
+}
+
+pub(super) fn run_job(name: &str, depends_on: &[&str]) -> RunJob {
+    RunJob {
+        id: JobId(Uuid::new_v4()),
+        number: 1,
+        name: name.to_owned(),
+        display_name: name.to_owned(),
+        depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
+        condition: None,
+        request: None,
+        started_at: None,
+        finished_at: None,
+        result: None,
+        status_message: None,
     }
 }

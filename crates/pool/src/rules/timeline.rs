@@ -1,10 +1,15 @@
 //! Timeline records: a patch merges into what is there.
 
-use super::entities::Request;
+use super::entities::{Plan, Run, RunJob};
+use dayfly_wire::build::{BuildResult, BuildStatus};
 use dayfly_wire::event::TaskResult;
-use dayfly_wire::ids::RecordId;
-use dayfly_wire::timeline::{ISSUES_PER_KIND, Issue, IssueKind, JOB, Record, RecordState};
+use dayfly_wire::ids::{JobId, RecordId};
+use dayfly_wire::timeline::{
+    ISSUES_PER_KIND, Issue, IssueKind, JOB, PHASE as PHASE_KIND, Record, RecordState,
+    STAGE as STAGE_KIND,
+};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 /// Merges a patch: absent members stay, issues replace, variables join.
 pub fn merge(existing: Option<Record>, patch: Record, change: i64, now: Timestamp) -> Record {
@@ -50,29 +55,107 @@ pub fn merge(existing: Option<Record>, patch: Record, change: i64, now: Timestam
     }
 }
 
-/// The job's record as it is when the job is queued.
-pub fn pending(request: &Request) -> Record {
+/// The stage that all jobs of a run are in.
+const STAGE: &str = "__default";
+
+/// The id of a run's stage: the same whenever it is asked for.
+pub fn stage_id(plan: &Plan) -> RecordId {
+    RecordId(Uuid::new_v5(&plan.id.0, b"stage"))
+}
+
+/// The id of the phase that holds a job.
+pub fn phase_id(job: &RunJob) -> RecordId {
+    RecordId(Uuid::new_v5(&job.id.0, b"phase"))
+}
+
+/// The record of a run's stage.
+pub fn stage(run: &Run) -> Record {
+    let (state, result) = match run.status {
+        BuildStatus::NotStarted => (RecordState::Pending, None),
+        BuildStatus::InProgress | BuildStatus::Cancelling | BuildStatus::Other => {
+            (RecordState::InProgress, None)
+        }
+        BuildStatus::Completed => (RecordState::Completed, run.result.map(stage_result)),
+    };
     Record {
-        id: RecordId(request.job.0),
+        id: stage_id(&run.plan),
+        kind: Some(STAGE_KIND.to_owned()),
+        name: Some(STAGE.to_owned()),
+        ref_name: Some(STAGE.to_owned()),
+        order: Some(1),
+        state: Some(state),
+        result,
+        start_time: run.started_at,
+        finish_time: run.finished_at,
+        ..Record::default()
+    }
+}
+
+fn stage_result(result: BuildResult) -> TaskResult {
+    match result {
+        BuildResult::Succeeded => TaskResult::Succeeded,
+        BuildResult::PartiallySucceeded => TaskResult::SucceededWithIssues,
+        BuildResult::Canceled => TaskResult::Canceled,
+        BuildResult::Failed | BuildResult::Other => TaskResult::Failed,
+    }
+}
+
+/// The record of the phase that holds a job; it goes as the job goes.
+pub fn phase(plan: &Plan, job: &RunJob) -> Record {
+    let state = match (job.result, job.started_at) {
+        (Some(_), _) => RecordState::Completed,
+        (None, Some(_)) => RecordState::InProgress,
+        (None, None) => RecordState::Pending,
+    };
+    Record {
+        id: phase_id(job),
+        parent_id: Some(stage_id(plan)),
+        kind: Some(PHASE_KIND.to_owned()),
+        name: Some(job.display_name.clone()),
+        ref_name: Some(job.name.clone()),
+        order: Some(job.number),
+        state: Some(state),
+        result: job.result,
+        start_time: job.started_at,
+        finish_time: job.finished_at,
+        ..Record::default()
+    }
+}
+
+/// The job's record before the job is started.
+pub fn pending(job: &RunJob) -> Record {
+    Record {
+        id: RecordId(job.id.0),
+        parent_id: Some(phase_id(job)),
         kind: Some(JOB.to_owned()),
-        name: Some(request.name.clone()),
-        ref_name: Some("__default".to_owned()),
+        name: Some(job.display_name.clone()),
+        ref_name: Some(job.name.clone()),
         state: Some(RecordState::Pending),
         order: Some(1),
         ..Record::default()
     }
 }
 
+/// Whether a job may write a record: its own, or one below it.
+pub fn belongs_to(job: JobId, existing: Option<&Record>, patch: &Record) -> bool {
+    let own = RecordId(job.0);
+    let parent = match existing {
+        Some(existing) => existing.parent_id,
+        None => patch.parent_id,
+    };
+    patch.id == own || parent == Some(own)
+}
+
 /// The patch that ends the job's record when the service ends the job.
-pub fn ended(request: &Request, result: TaskResult, now: Timestamp) -> Record {
-    let issue = request.status_message.as_ref().map(|message| Issue {
+pub fn ended(job: JobId, result: TaskResult, reason: Option<&str>, now: Timestamp) -> Record {
+    let issue = reason.map(|reason| Issue {
         kind: IssueKind::Error,
         category: Some("General".to_owned()),
-        message: message.clone(),
+        message: reason.to_owned(),
         data: std::collections::BTreeMap::new(),
     });
     Record {
-        id: RecordId(request.job.0),
+        id: RecordId(job.0),
         state: Some(RecordState::Completed),
         result: Some(result),
         finish_time: Some(now),
@@ -96,8 +179,39 @@ fn bounded(issues: Vec<Issue>) -> Vec<Issue> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{run, run_job};
     use super::*;
     use dayfly_wire::timeline::RecordVariable;
+
+    #[test]
+    fn records_of_a_run_hang_together() {
+        let (run, job) = (run(), run_job("one", &[]));
+        let phase = phase(&run.plan, &job);
+        assert_eq!(pending(&job).parent_id, Some(phase.id));
+        assert_eq!(phase.parent_id, Some(stage(&run).id));
+        assert_eq!(phase.id, phase_id(&job), "asked twice, it is the same");
+    }
+
+    #[test]
+    fn a_job_writes_its_own_records_and_no_others() {
+        let (own, other) = (run_job("one", &[]), run_job("two", &[]));
+        let step = |job: &RunJob| Record {
+            id: RecordId(Uuid::new_v4()),
+            parent_id: Some(RecordId(job.id.0)),
+            ..Record::default()
+        };
+        let theirs = step(&other);
+        assert!(belongs_to(own.id, None, &step(&own)));
+        assert!(belongs_to(own.id, Some(&pending(&own)), &pending(&own)));
+        assert!(!belongs_to(own.id, None, &theirs));
+        assert!(!belongs_to(own.id, None, &pending(&other)));
+        // A step of another job does not become one's own by saying so.
+        let claimed = Record {
+            parent_id: Some(RecordId(own.id.0)),
+            ..theirs.clone()
+        };
+        assert!(!belongs_to(own.id, Some(&theirs), &claimed));
+    }
 
     #[test]
     fn absent_members_stay_and_variables_join() {

@@ -43,6 +43,7 @@ pub async fn definition(
     conn: &mut Conn,
     project: &Project,
     name: &str,
+    now: Timestamp,
 ) -> Result<DefinitionId, StoreError> {
     let found: Option<i64> =
         sqlx::query_scalar("SELECT id FROM definitions WHERE project_id = $1 AND name_key = $2")
@@ -54,13 +55,17 @@ pub async fn definition(
         return Ok(DefinitionId(id));
     }
     let id = counters::next(conn, Counter::Definition).await?;
-    sqlx::query("INSERT INTO definitions (id, project_id, name, name_key) VALUES ($1, $2, $3, $4)")
-        .bind(id)
-        .bind(project.id.to_string())
-        .bind(name)
-        .bind(name_key(name))
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "INSERT INTO definitions (id, project_id, name, name_key, created_at) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(id)
+    .bind(project.id.to_string())
+    .bind(name)
+    .bind(name_key(name))
+    .bind(millis(now))
+    .execute(conn)
+    .await?;
     Ok(DefinitionId(id))
 }
 

@@ -1,0 +1,354 @@
+//! Runs: make one with its jobs, go on with it when a job changed, ask for its end.
+//!
+//! [`create_run`] makes a run and starts the jobs that wait for no other. Whenever one of its jobs was taken or ended,
+//! [`job_changed`] looks at the run again: [`run::next`] decides which of the jobs that waited start or are left out.
+
+use super::endings::{cancel_request, complete_record, put_record};
+use super::starting::{existing_pool, start_job};
+use crate::message::Resolved;
+use crate::rules::entities::{Plan, Project, Request, Run, RunJob, Source};
+use crate::rules::run::{self, Draft, Next};
+use crate::rules::{queueing, timeline};
+use crate::service::{Failure, Unit};
+use crate::store::counters::{self, Counter};
+use crate::store::{plans, projects, records, requests, runs};
+use dayfly_wire::build::{BuildReason, BuildStatus};
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::{BuildId, DefinitionId, JobId, PlanId, TimelineId};
+use dayfly_wire::queue::QueueJob;
+use dayfly_wire::timeline::Record;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// What a job that waits is sealed for.
+const SEALED: &str = "run-job";
+const DEFAULT_DISPLAY_NAME: &str = "Job";
+
+/// The pipeline that a run belongs to.
+pub struct Pipeline {
+    /// Its project.
+    pub project: Project,
+    /// Its id.
+    pub id: DefinitionId,
+    /// Its name.
+    pub name: String,
+}
+
+/// A run that is to be made.
+pub struct NewRun {
+    /// Of which pipeline.
+    pub pipeline: Pipeline,
+    /// Why.
+    pub reason: BuildReason,
+    /// What it builds.
+    pub source: Option<Source>,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// Its jobs, in their order.
+    pub jobs: Vec<NewJob>,
+}
+
+/// A job of a run that is to be made.
+pub struct NewJob {
+    /// The name that other jobs of the run wait for.
+    pub name: String,
+    /// The names of the jobs that must have ended before it starts.
+    pub depends_on: Vec<String>,
+    /// When it starts, as it was written.
+    pub condition: Option<String>,
+    /// What it is.
+    pub job: QueueJob,
+    /// The repositories that it names, at their commits.
+    pub sources: Vec<Resolved>,
+}
+
+/// A run that was made.
+pub struct Created {
+    /// The run as it is now.
+    pub run: Run,
+    /// The requests of the jobs that were started; one that no registered agent can run has ended already.
+    pub started: Vec<Request>,
+}
+
+/// What a job is started from.
+type Material = (QueueJob, Vec<Resolved>);
+
+/// Makes a run, and starts the jobs that wait for no other.
+pub async fn create_run(unit: &mut Unit<'_>, new: NewRun) -> Result<Created, Failure> {
+    check(unit, &new).await?;
+    let run = keep_run(unit, &new).await?;
+    let mut jobs = Vec::with_capacity(new.jobs.len());
+    let mut at_once = HashMap::new();
+    for (job, number) in new.jobs.into_iter().zip(1..) {
+        let kept = new_job(number, &job);
+        let material = (job.job, job.sources);
+        let sealed = if kept.depends_on.is_empty() {
+            at_once.insert(kept.id, material);
+            String::new()
+        } else {
+            seal(unit, kept.id, material)?
+        };
+        runs::insert_job(unit.conn(), run.plan.build, &kept, &sealed).await?;
+        let timeline = run.plan.timeline;
+        put(unit, timeline, timeline::phase(&run.plan, &kept)).await?;
+        put(unit, timeline, timeline::pending(&kept)).await?;
+        jobs.push(kept);
+    }
+    put(unit, run.plan.timeline, timeline::stage(&run)).await?;
+    advance(unit, run, jobs, at_once).await
+}
+
+async fn check(unit: &mut Unit<'_>, new: &NewRun) -> Result<(), Failure> {
+    let drafts: Vec<_> = new
+        .jobs
+        .iter()
+        .map(|job| Draft {
+            name: &job.name,
+            depends_on: &job.depends_on,
+        })
+        .collect();
+    run::check(&drafts)?;
+    for job in &new.jobs {
+        queueing::check(&job.job)?;
+        existing_pool(unit.conn(), &job.job.pool).await?;
+    }
+    Ok(())
+}
+
+async fn keep_run(unit: &mut Unit<'_>, new: &NewRun) -> Result<Run, Failure> {
+    let now = unit.now;
+    let build = BuildId(counters::next(unit.conn(), Counter::Build).await?);
+    let plan = PlanId(Uuid::new_v4());
+    let run = Run {
+        plan: Plan {
+            id: plan,
+            project: new.pipeline.project.id,
+            project_name: new.pipeline.project.name.clone(),
+            // Clients take the plan's id for its timeline's often enough that they had better be one.
+            timeline: TimelineId(plan.0),
+            build,
+            build_number: format!("{}.{build}", now.strftime("%Y%m%d")),
+            definition: new.pipeline.id,
+            definition_name: new.pipeline.name.clone(),
+            created_at: now,
+        },
+        status: BuildStatus::NotStarted,
+        result: None,
+        reason: new.reason,
+        source: new.source.clone(),
+        requested_by: new.requested_by.clone(),
+        keep_forever: false,
+        queued_at: now,
+        started_at: None,
+        cancelled_at: None,
+        finished_at: None,
+    };
+    plans::insert(unit.conn(), &run.plan).await?;
+    runs::insert(unit.conn(), &run).await?;
+    Ok(run)
+}
+
+fn new_job(number: i64, new: &NewJob) -> RunJob {
+    let display_name = new.job.display_name.as_deref();
+    RunJob {
+        id: JobId(Uuid::new_v4()),
+        number,
+        name: new.name.clone(),
+        display_name: display_name.unwrap_or(DEFAULT_DISPLAY_NAME).to_owned(),
+        depends_on: new.depends_on.clone(),
+        condition: new.condition.clone(),
+        request: None,
+        started_at: None,
+        finished_at: None,
+        result: None,
+        status_message: None,
+    }
+}
+
+/// A job was taken by an agent, or ended: its run may go on.
+pub async fn job_changed(unit: &mut Unit<'_>, plan: PlanId, job: JobId) -> Result<(), Failure> {
+    let Some(run) = runs::by_plan(unit.conn(), plan).await? else {
+        return Ok(());
+    };
+    let jobs = runs::jobs(unit.conn(), run.plan.build).await?;
+    if let Some(changed) = jobs.iter().find(|each| each.id == job) {
+        put_phase(unit, &run.plan, changed).await?;
+    }
+    advance(unit, run, jobs, HashMap::new()).await?;
+    Ok(())
+}
+
+/// Asks for the end of a run: jobs that run are told, the others end now.
+pub async fn cancel_run(
+    unit: &mut Unit<'_>,
+    mut run: Run,
+    reason: Option<String>,
+) -> Result<(), Failure> {
+    let now = unit.now;
+    if !run::cancel(&mut run, now) {
+        return Ok(());
+    }
+    runs::update(unit.conn(), &run).await?;
+    let build = run.plan.build;
+    for job in runs::jobs(unit.conn(), build).await? {
+        let Some(id) = job.request.filter(|_| job.result.is_none()) else {
+            continue;
+        };
+        if let Some(mut request) = requests::by_id(unit.conn(), id).await? {
+            cancel_request(unit, &mut request, reason.clone()).await?;
+        }
+    }
+    // Each job that ended has been followed by the run in the meantime.
+    if let Some(run) = runs::by_id(unit.conn(), build).await? {
+        let jobs = runs::jobs(unit.conn(), build).await?;
+        advance(unit, run, jobs, HashMap::new()).await?;
+    }
+    Ok(())
+}
+
+/// Starts and leaves out jobs until all others wait, and brings the run up to date with them.
+async fn advance(
+    unit: &mut Unit<'_>,
+    mut run: Run,
+    mut jobs: Vec<RunJob>,
+    mut at_once: HashMap<JobId, Material>,
+) -> Result<Created, Failure> {
+    let mut started = Vec::new();
+    while let Some((job, next)) = run::next(&run, &jobs) {
+        let mut job = job.clone();
+        match next {
+            Next::Start => {
+                let request = start(unit, &run, &mut job, at_once.remove(&job.id)).await?;
+                started.extend(request);
+            }
+            Next::Leave { result, reason } => {
+                leave_out(unit, &run, &mut job, result, reason).await?;
+            }
+        }
+        if let Some(kept) = jobs.iter_mut().find(|kept| kept.id == job.id) {
+            *kept = job;
+        }
+    }
+    let now = unit.now;
+    if run::follow(&mut run, &jobs, now) {
+        runs::update(unit.conn(), &run).await?;
+        put(unit, run.plan.timeline, timeline::stage(&run)).await?;
+    }
+    Ok(Created { run, started })
+}
+
+/// Starts a job. One that waited and cannot be started any more fails, and the run goes on.
+async fn start(
+    unit: &mut Unit<'_>,
+    run: &Run,
+    job: &mut RunJob,
+    at_once: Option<Material>,
+) -> Result<Option<Request>, Failure> {
+    let waited = at_once.is_none();
+    let (asked, sources) = match at_once {
+        Some(material) => material,
+        None => open(unit, job.id).await?,
+    };
+    let request = match start_job(unit, run, job, asked, &sources).await {
+        Err(Failure::Refused(refusal)) if waited => {
+            leave_out(unit, run, job, TaskResult::Failed, refusal.message).await?;
+            return Ok(None);
+        }
+        other => other?,
+    };
+    job.request = Some(request.id);
+    job.result = request.result;
+    job.finished_at = request.finished_at;
+    job.status_message.clone_from(&request.status_message);
+    if job.result.is_some() {
+        put_phase(unit, &run.plan, job).await?;
+    }
+    Ok(Some(request))
+}
+
+/// Ends a job that is not started.
+async fn leave_out(
+    unit: &mut Unit<'_>,
+    run: &Run,
+    job: &mut RunJob,
+    result: TaskResult,
+    reason: String,
+) -> Result<(), Failure> {
+    job.result = Some(result);
+    job.finished_at = Some(unit.now);
+    job.status_message = Some(reason);
+    runs::left_out(unit.conn(), job).await?;
+    let reason = job.status_message.as_deref();
+    complete_record(unit, run.plan.timeline, job.id, result, reason).await?;
+    put_phase(unit, &run.plan, job).await
+}
+
+async fn put_phase(unit: &mut Unit<'_>, plan: &Plan, job: &RunJob) -> Result<(), Failure> {
+    put(unit, plan.timeline, timeline::phase(plan, job)).await
+}
+
+async fn put(unit: &mut Unit<'_>, timeline: TimelineId, patch: Record) -> Result<(), Failure> {
+    let existing = records::find(unit.conn(), timeline, patch.id).await?;
+    put_record(unit, timeline, existing, patch).await?;
+    Ok(())
+}
+
+/// A job that waits, as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    job: QueueJob,
+    sources: Vec<KeptSource>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptSource {
+    alias: String,
+    project: String,
+    repository: Uuid,
+    reference: Option<String>,
+    version: String,
+}
+
+fn seal(unit: &Unit<'_>, id: JobId, (job, sources): Material) -> Result<String, Failure> {
+    let sources = sources.into_iter().map(|resolved| KeptSource {
+        alias: resolved.alias,
+        project: resolved.repository.project.id.to_string(),
+        repository: resolved.repository.id,
+        reference: resolved.reference,
+        version: resolved.version,
+    });
+    let kept = Kept {
+        job,
+        sources: sources.collect(),
+    };
+    let written = serde_json::to_vec(&kept)
+        .map_err(|_| Failure::Key("a job that waits cannot be written".to_owned()))?;
+    let keys = &unit.service().keys;
+    Ok(keys.seal(SEALED, &id.to_string(), &Zeroizing::new(written))?)
+}
+
+async fn open(unit: &mut Unit<'_>, id: JobId) -> Result<Material, Failure> {
+    let broken = |what: &str| Failure::Key(format!("a stored job {what}"));
+    let sealed = runs::sealed_job(unit.conn(), id).await?;
+    let keys = &unit.service().keys;
+    let plain = keys.open_sealed(SEALED, &id.to_string(), &sealed)?;
+    let kept: Kept = serde_json::from_slice(&plain).map_err(|_| broken("does not parse"))?;
+    let mut sources = Vec::with_capacity(kept.sources.len());
+    for source in kept.sources {
+        let project = source
+            .project
+            .parse()
+            .map_err(|_| broken("names no project"))?;
+        let id = source.repository.to_string();
+        let repository = projects::find_repository(unit.conn(), project, &id).await?;
+        sources.push(Resolved {
+            alias: source.alias,
+            repository: repository.ok_or_else(|| broken("names a repository that is gone"))?,
+            reference: source.reference,
+            version: source.version,
+        });
+    }
+    Ok((kept.job, sources))
+}

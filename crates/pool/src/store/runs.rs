@@ -1,0 +1,205 @@
+//! Runs and their jobs.
+
+use super::StoreError;
+use super::dialect::{
+    Conn, Row, column, date, document, json, millis, optional_date, optional_millis, parsed, truth,
+};
+use super::plans::{plan, plan_columns, plan_joins};
+use crate::rules::entities::{Run, RunJob, Source};
+use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus};
+use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::{BuildId, JobId, PlanId, RequestId};
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            "SELECT runs.status, runs.result, runs.reason, runs.repository_id, runs.source_branch, \
+             runs.source_version, runs.requested_by, runs.keep_forever, runs.queued_at, \
+             runs.started_at, runs.cancelled_at, runs.finished_at, ",
+            plan_columns!(),
+            " FROM runs JOIN plans ON plans.id = runs.plan_id ",
+            plan_joins!(),
+            " ",
+            $tail
+        )
+    };
+}
+
+fn run(row: &Row) -> Result<Run, StoreError> {
+    let version: Option<String> = column(row, "source_version")?;
+    let source = match version {
+        Some(version) => Some(Source {
+            repository: parsed(row, "repository_id")?,
+            branch: column(row, "source_branch")?,
+            version,
+        }),
+        None => None,
+    };
+    Ok(Run {
+        plan: plan(row)?,
+        status: BuildStatus::from_text(&column::<String>(row, "status")?),
+        result: column::<Option<String>>(row, "result")?.map(|text| BuildResult::from_text(&text)),
+        reason: BuildReason::from_text(&column::<String>(row, "reason")?),
+        source,
+        requested_by: column(row, "requested_by")?,
+        keep_forever: truth(row, "keep_forever")?,
+        queued_at: date(row, "queued_at")?,
+        started_at: optional_date(row, "started_at")?,
+        cancelled_at: optional_date(row, "cancelled_at")?,
+        finished_at: optional_date(row, "finished_at")?,
+    })
+}
+
+/// Keeps a new run.
+pub async fn insert(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
+    let source = run.source.as_ref();
+    sqlx::query(
+        "INSERT INTO runs (id, plan_id, project_id, definition_id, status, reason, repository_id, \
+         source_branch, source_version, requested_by, keep_forever, queued_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(run.plan.build.0)
+    .bind(run.plan.id.to_string())
+    .bind(run.plan.project.to_string())
+    .bind(run.plan.definition.0)
+    .bind(run.status.as_str())
+    .bind(run.reason.as_str())
+    .bind(source.map(|source| source.repository.to_string()))
+    .bind(source.and_then(|source| source.branch.clone()))
+    .bind(source.map(|source| source.version.clone()))
+    .bind(&run.requested_by)
+    .bind(i64::from(run.keep_forever))
+    .bind(millis(run.queued_at))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes a changed run back.
+pub async fn update(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE runs SET status = $2, result = $3, keep_forever = $4, started_at = $5, \
+         cancelled_at = $6, finished_at = $7 WHERE id = $1",
+    )
+    .bind(run.plan.build.0)
+    .bind(run.status.as_str())
+    .bind(run.result.map(BuildResult::as_str))
+    .bind(i64::from(run.keep_forever))
+    .bind(optional_millis(run.started_at))
+    .bind(optional_millis(run.cancelled_at))
+    .bind(optional_millis(run.finished_at))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The run with this id.
+pub async fn by_id(conn: &mut Conn, id: BuildId) -> Result<Option<Run>, StoreError> {
+    let row = sqlx::query(select!("WHERE runs.id = $1"))
+        .bind(id.0)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(run).transpose()
+}
+
+/// The run of a plan.
+pub async fn by_plan(conn: &mut Conn, plan: PlanId) -> Result<Option<Run>, StoreError> {
+    let row = sqlx::query(select!("WHERE runs.plan_id = $1"))
+        .bind(plan.to_string())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(run).transpose()
+}
+
+fn job(row: &Row) -> Result<RunJob, StoreError> {
+    Ok(RunJob {
+        id: parsed(row, "id")?,
+        number: column(row, "number")?,
+        name: column(row, "name")?,
+        display_name: column(row, "display_name")?,
+        depends_on: document(row, "depends_on")?,
+        condition: column(row, "condition")?,
+        request: column::<Option<i64>>(row, "request_id")?.map(RequestId),
+        started_at: optional_date(row, "started_at")?,
+        finished_at: optional_date(row, "finished_at")?,
+        result: column::<Option<String>>(row, "result")?.map(|text| TaskResult::from_text(&text)),
+        status_message: column(row, "status_message")?,
+    })
+}
+
+/// Keeps a new job of a run; `sealed` is what is needed to start it, empty when it starts now.
+pub async fn insert_job(
+    conn: &mut Conn,
+    run: BuildId,
+    job: &RunJob,
+    sealed: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO run_jobs (id, run_id, number, name, display_name, depends_on, condition, sealed_job) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(job.id.to_string())
+    .bind(run.0)
+    .bind(job.number)
+    .bind(&job.name)
+    .bind(&job.display_name)
+    .bind(json("names of jobs", &job.depends_on)?)
+    .bind(&job.condition)
+    .bind(sealed)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The job was given a request; what it was started from, and with it its secrets, is dropped.
+pub async fn started(conn: &mut Conn, job: JobId, request: RequestId) -> Result<(), StoreError> {
+    sqlx::query("UPDATE run_jobs SET request_id = $2, sealed_job = '' WHERE id = $1")
+        .bind(job.to_string())
+        .bind(request.0)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The job ended without a request.
+pub async fn left_out(conn: &mut Conn, job: &RunJob) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE run_jobs SET result = $2, status_message = $3, finished_at = $4, sealed_job = '' \
+         WHERE id = $1",
+    )
+    .bind(job.id.to_string())
+    .bind(job.result.map(TaskResult::as_str))
+    .bind(&job.status_message)
+    .bind(optional_millis(job.finished_at))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What a job that waits is started from, sealed.
+pub async fn sealed_job(conn: &mut Conn, job: JobId) -> Result<String, StoreError> {
+    Ok(
+        sqlx::query_scalar("SELECT sealed_job FROM run_jobs WHERE id = $1")
+            .bind(job.to_string())
+            .fetch_one(conn)
+            .await?,
+    )
+}
+
+/// A run's jobs in their order; how those that were started go and ended is what their requests say.
+pub async fn jobs(conn: &mut Conn, run: BuildId) -> Result<Vec<RunJob>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT run_jobs.id, run_jobs.number, run_jobs.name, run_jobs.display_name, \
+         run_jobs.depends_on, run_jobs.condition, run_jobs.request_id, \
+         requests.received_at AS started_at, \
+         COALESCE(requests.finished_at, run_jobs.finished_at) AS finished_at, \
+         COALESCE(requests.result, run_jobs.result) AS result, \
+         COALESCE(requests.status_message, run_jobs.status_message) AS status_message \
+         FROM run_jobs LEFT JOIN requests ON requests.id = run_jobs.request_id \
+         WHERE run_jobs.run_id = $1 ORDER BY run_jobs.number",
+    )
+    .bind(run.0)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(job).collect()
+}

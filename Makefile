@@ -31,6 +31,7 @@ deny: ## licences, sources, and the arrows between crates
 	$${DAYFLY_CACHE:-$$HOME/.cache/dayfly}/tools/bin/cargo-deny check bans licenses sources
 
 unit: ## unit, property and protocol tests, without a cluster
+	@e2e/clients.sh
 	cargo test --locked
 
 crds: ## write crds/ and the chart's copy from the types

@@ -9,6 +9,7 @@ CREATE TABLE runs (
     status         TEXT NOT NULL,
     result         TEXT,
     reason         TEXT NOT NULL,
+    pool_id        BIGINT NOT NULL REFERENCES pools (id),
     repository_id  TEXT REFERENCES repositories (id),
     source_branch  TEXT,
     source_version TEXT,
@@ -50,7 +51,7 @@ ALTER TABLE definitions ADD COLUMN revision BIGINT NOT NULL DEFAULT 1;
 ALTER TABLE definitions ADD COLUMN created_at BIGINT NOT NULL DEFAULT 0;
 
 -- Until now each plan had one job.
-INSERT INTO runs (id, plan_id, project_id, definition_id, status, result, reason, requested_by, keep_forever,
+INSERT INTO runs (id, plan_id, project_id, definition_id, status, result, reason, pool_id, requested_by, keep_forever,
                   queued_at, started_at, cancelled_at, finished_at)
 SELECT plans.build_id, plans.id, plans.project_id, plans.definition_id,
        CASE WHEN requests.finished_at IS NOT NULL THEN 'completed'
@@ -62,7 +63,7 @@ SELECT plans.build_id, plans.id, plans.project_id, plans.definition_id,
             WHEN requests.result = 'succeeded' OR requests.result = 'skipped' THEN 'succeeded'
             WHEN requests.result = 'canceled' THEN 'canceled'
             ELSE 'failed' END,
-       'manual', '', 0, requests.queued_at, requests.received_at, requests.cancelled_at, requests.finished_at
+       'manual', requests.pool_id, '', 0, requests.queued_at, requests.received_at, requests.cancelled_at, requests.finished_at
 FROM plans JOIN requests ON requests.plan_id = plans.id;
 
 INSERT INTO run_jobs (id, run_id, number, name, display_name, depends_on, sealed_job, request_id)

@@ -1,6 +1,8 @@
 //! Operations: each loads what a rule needs, asks the rule, and writes what it answers, in one unit of work.
 
 pub mod agents;
+pub mod builds;
+pub mod definitions;
 pub mod dispatch;
 pub mod endings;
 pub mod events;
@@ -10,6 +12,7 @@ pub mod messages;
 pub mod pats;
 pub mod plans;
 pub mod pools;
+pub mod projects;
 pub mod queueing;
 pub mod repositories;
 pub mod requests;

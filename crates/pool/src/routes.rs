@@ -1,10 +1,13 @@
 //! Routes: extract, call an operation, respond. No rule lives here.
 
 mod agents;
+mod builds;
+mod definitions;
 mod discovery;
 mod extract;
 mod git;
 mod jobs;
+mod logs;
 mod messages;
 mod oauth;
 mod plans;
@@ -60,6 +63,8 @@ fn api() -> Router<App> {
         .merge(requests::routes())
         .merge(plans::routes())
         .merge(jobs::routes())
+        .merge(builds::routes())
+        .merge(definitions::routes())
         .merge(git::routes())
 }
 

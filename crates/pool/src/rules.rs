@@ -4,6 +4,9 @@
 
 pub mod access;
 pub mod agent;
+pub mod build;
+pub mod build_filter;
+pub mod definition;
 pub mod discovery;
 pub mod entities;
 pub mod log;

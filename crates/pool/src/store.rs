@@ -5,6 +5,7 @@
 pub mod agents;
 pub mod assertions;
 pub mod counters;
+pub mod definitions;
 pub mod dialect;
 pub mod logs;
 pub mod messages;

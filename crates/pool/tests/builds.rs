@@ -7,7 +7,7 @@ mod common;
 use common::{Fixture, OpenSession, Taken, TestAgent};
 use dayfly_pool_service::ops::runs::{NewJob, NewRun, Pipeline, cancel_run, create_run};
 use dayfly_pool_service::rules::entities::{Run, RunJob};
-use dayfly_pool_service::store::{projects, runs};
+use dayfly_pool_service::store::{definitions, projects, runs};
 use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{BuildId, RecordId};
@@ -26,7 +26,7 @@ async fn create(fixture: &Fixture, jobs: &[(&str, &[&str])]) -> Run {
     let mut unit = service.begin().await.unwrap();
     let project = projects::find(unit.conn(), "demo").await.unwrap().unwrap();
     let now = unit.now;
-    let id = projects::definition(unit.conn(), &project, "ci", now).await;
+    let id = definitions::named(unit.conn(), &project, "ci", now).await;
     let new = NewRun {
         pipeline: Pipeline {
             project,

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 /// The namespace and assembly under which .NET clients look up an exception of this protocol.
 const AGENT_EXCEPTIONS: &str = "Microsoft.TeamFoundation.DistributedTask.WebApi";
 
+const SERVER_EXCEPTIONS: &str = "Microsoft.TeamFoundation.Framework.Server";
+const SERVICES_EXCEPTIONS: &str = "Microsoft.VisualStudio.Services.WebApi";
+const BUILD_EXCEPTIONS: &str = "Microsoft.TeamFoundation.Build.WebApi";
+const BUILD_ASSEMBLY: &str = "Microsoft.TeamFoundation.Build2.WebApi";
+const PROJECT_EXCEPTIONS: &str = "Microsoft.TeamFoundation.Core.WebApi";
+
 /// The error body ("wrapped exception"). The official client picks its reaction by `type_name`, others by
 /// `type_key`, so both are always sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,17 +39,19 @@ pub struct ServiceError {
 impl ServiceError {
     /// An error of the agent protocol, with the names under which clients know it.
     pub fn new(key: &str, message: impl Into<String>) -> Self {
-        let namespace = match key {
-            "UnauthorizedRequestException" => "Microsoft.TeamFoundation.Framework.Server",
-            "VssInvalidPreviewVersionException" | "AccessDeniedException" => {
-                "Microsoft.VisualStudio.Services.WebApi"
+        let (namespace, assembly) = match key {
+            key::UNAUTHORIZED => (SERVER_EXCEPTIONS, SERVER_EXCEPTIONS),
+            "VssInvalidPreviewVersionException" | key::ACCESS_DENIED => {
+                (SERVICES_EXCEPTIONS, SERVICES_EXCEPTIONS)
             }
-            _ => AGENT_EXCEPTIONS,
+            key::BUILD_NOT_FOUND | key::DEFINITION_NOT_FOUND => (BUILD_EXCEPTIONS, BUILD_ASSEMBLY),
+            key::PROJECT_NOT_FOUND => (PROJECT_EXCEPTIONS, PROJECT_EXCEPTIONS),
+            _ => (AGENT_EXCEPTIONS, AGENT_EXCEPTIONS),
         };
         Self {
             id: Some("1".to_owned()),
             message: message.into(),
-            type_name: format!("{namespace}.{key}, {namespace}"),
+            type_name: format!("{namespace}.{key}, {assembly}"),
             type_key: key.to_owned(),
             error_code: 0,
             event_id: 3000,
@@ -67,6 +75,12 @@ pub mod key {
     pub const JOB_STILL_RUNNING: &str = "TaskAgentJobStillRunningException";
     /// 404: no such job request.
     pub const JOB_NOT_FOUND: &str = "TaskAgentJobNotFoundException";
+    /// 404: no such project.
+    pub const PROJECT_NOT_FOUND: &str = "ProjectDoesNotExistWithNameException";
+    /// 404: no such run.
+    pub const BUILD_NOT_FOUND: &str = "BuildNotFoundException";
+    /// 404: no such pipeline.
+    pub const DEFINITION_NOT_FOUND: &str = "DefinitionNotFoundException";
     /// 404: no such plan.
     pub const PLAN_NOT_FOUND: &str = "TaskOrchestrationPlanNotFoundException";
     /// 403: the token does not belong to this plan.

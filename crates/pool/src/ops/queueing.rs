@@ -11,7 +11,7 @@ use crate::rules::queueing::{self, NamedRepository, SELF};
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::run::ONLY_JOB;
 use crate::service::{Failure, Service};
-use crate::store::projects;
+use crate::store::{definitions, projects};
 use dayfly_wire::build::BuildReason;
 use dayfly_wire::queue::{QueueJob, QueuedJob};
 
@@ -37,7 +37,7 @@ impl Service {
             .trim()
             .to_owned();
         let now = unit.now;
-        let id = projects::definition(unit.conn(), &project, &name, now).await?;
+        let id = definitions::named(unit.conn(), &project, &name, now).await?;
         let new = NewRun {
             pipeline: Pipeline { project, id, name },
             reason: BuildReason::Manual,
@@ -120,6 +120,7 @@ pub fn source_of(sources: &[Resolved]) -> Option<Source> {
     let own = sources.iter().find(|resolved| resolved.alias == SELF)?;
     Some(Source {
         repository: own.repository.id,
+        repository_name: own.repository.name.clone(),
         branch: own.reference.clone(),
         version: own.version.clone(),
     })

@@ -130,8 +130,8 @@ pub async fn ensure_project(unit: &mut Unit<'_>, id_or_name: &str) -> Result<Pro
     let project = Project {
         id: ProjectId(Uuid::new_v4()),
         name: id_or_name.to_owned(),
+        created_at: unit.now,
     };
-    let now = unit.now;
-    projects::insert(unit.conn(), &project, now).await?;
+    projects::insert(unit.conn(), &project).await?;
     Ok(project)
 }

@@ -6,7 +6,8 @@
 use super::endings::{cancel_request, complete_record, put_record};
 use super::starting::{existing_pool, start_job};
 use crate::message::Resolved;
-use crate::rules::entities::{Plan, Project, Request, Run, RunJob, Source};
+use crate::rules::entities::{Plan, Pool, Project, Request, Run, RunJob, Source};
+use crate::rules::refusal::Refusal;
 use crate::rules::run::{self, Draft, Next};
 use crate::rules::{queueing, timeline};
 use crate::service::{Failure, Unit};
@@ -77,8 +78,8 @@ type Material = (QueueJob, Vec<Resolved>);
 
 /// Makes a run, and starts the jobs that wait for no other.
 pub async fn create_run(unit: &mut Unit<'_>, new: NewRun) -> Result<Created, Failure> {
-    check(unit, &new).await?;
-    let run = keep_run(unit, &new).await?;
+    let pool = check(unit, &new).await?;
+    let run = keep_run(unit, &new, pool).await?;
     let mut jobs = Vec::with_capacity(new.jobs.len());
     let mut at_once = HashMap::new();
     for (job, number) in new.jobs.into_iter().zip(1..) {
@@ -100,7 +101,8 @@ pub async fn create_run(unit: &mut Unit<'_>, new: NewRun) -> Result<Created, Fai
     advance(unit, run, jobs, at_once).await
 }
 
-async fn check(unit: &mut Unit<'_>, new: &NewRun) -> Result<(), Failure> {
+/// Checks the run and its jobs; answers the first one's pool.
+async fn check(unit: &mut Unit<'_>, new: &NewRun) -> Result<Pool, Failure> {
     let drafts: Vec<_> = new
         .jobs
         .iter()
@@ -110,14 +112,16 @@ async fn check(unit: &mut Unit<'_>, new: &NewRun) -> Result<(), Failure> {
         })
         .collect();
     run::check(&drafts)?;
+    let mut first = None;
     for job in &new.jobs {
         queueing::check(&job.job)?;
-        existing_pool(unit.conn(), &job.job.pool).await?;
+        let pool = existing_pool(unit.conn(), &job.job.pool).await?;
+        first.get_or_insert(pool);
     }
-    Ok(())
+    Ok(first.ok_or_else(|| Refusal::invalid("jobs: a run has jobs"))?)
 }
 
-async fn keep_run(unit: &mut Unit<'_>, new: &NewRun) -> Result<Run, Failure> {
+async fn keep_run(unit: &mut Unit<'_>, new: &NewRun, pool: Pool) -> Result<Run, Failure> {
     let now = unit.now;
     let build = BuildId(counters::next(unit.conn(), Counter::Build).await?);
     let plan = PlanId(Uuid::new_v4());
@@ -137,6 +141,8 @@ async fn keep_run(unit: &mut Unit<'_>, new: &NewRun) -> Result<Run, Failure> {
         status: BuildStatus::NotStarted,
         result: None,
         reason: new.reason,
+        pool: pool.id,
+        pool_name: pool.name,
         source: new.source.clone(),
         requested_by: new.requested_by.clone(),
         keep_forever: false,

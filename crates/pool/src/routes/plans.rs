@@ -2,23 +2,17 @@
 
 use super::App;
 use super::extract::{Authenticated, Document, Parameters, Segments, body};
-use super::reply::{Reply, document, done, list, streamed};
-use crate::ops::logs::Cursor;
+use super::logs::text;
+use super::reply::{Reply, document, done, list};
 use crate::ops::plans::PlanPath;
-use crate::service::Service;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::response::Response;
 use axum::routing::{get, post};
 use dayfly_wire::collection::Collection;
 use dayfly_wire::event::JobEvent;
 use dayfly_wire::ids::{LogId, PlanId, RecordId, TimelineId};
 use dayfly_wire::log::{FeedLines, LogReference};
 use dayfly_wire::timeline::Record;
-use futures::stream;
-use http::header::CONTENT_TYPE;
-use std::sync::Arc;
 
 /// The largest piece of a log in one call; agents send 8 MiB.
 const MAX_LOG_PIECE: usize = 32 * 1024 * 1024;
@@ -145,18 +139,6 @@ async fn read_log(
     let path = path((project, hub, plan));
     let cursor = app.open_log(&caller, &path, log, start, end).await?;
     Ok(text(app, cursor))
-}
-
-/// A log as plain text, piece by piece: a slow reader holds one piece in memory, not the log.
-fn text(app: Arc<Service>, cursor: Cursor) -> Response {
-    let pieces = stream::try_unfold((app, cursor), |(app, mut cursor)| async move {
-        let piece = app.read_log(&mut cursor).await?;
-        Ok::<_, crate::service::Failure>(piece.map(|piece| (piece, (app, cursor))))
-    });
-    streamed(
-        Response::builder().header(CONTENT_TYPE, "text/plain; charset=utf-8"),
-        Body::from_stream(pieces),
-    )
 }
 
 async fn raise_event(

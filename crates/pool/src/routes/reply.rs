@@ -14,6 +14,7 @@ use serde::Serialize;
 const JSON: HeaderValue =
     HeaderValue::from_static("application/json; charset=utf-8; api-version=7.1");
 const SERVICE_ERROR: HeaderName = HeaderName::from_static("x-tfs-serviceerror");
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuationtoken");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"dayfly-pool\"");
 
@@ -28,6 +29,20 @@ pub(crate) fn document<T: Serialize>(value: &T) -> Response {
 /// A list: no client takes a bare array.
 pub(crate) fn list<T: Serialize>(values: Vec<T>) -> Response {
     document(&Collection::from(values))
+}
+
+/// A list that may go on: a token for the next call is in a header.
+pub(crate) fn page<T: Serialize>(values: Vec<T>, next: Option<&str>) -> Response {
+    let mut response = list(values);
+    if let Some(next) = next.and_then(|next| HeaderValue::from_str(next).ok()) {
+        response.headers_mut().insert(CONTINUATION, next);
+    }
+    response
+}
+
+/// The media type of a document.
+pub(crate) fn json() -> HeaderValue {
+    JSON
 }
 
 /// A document with another status.

@@ -5,11 +5,13 @@
 
 use super::entities::{Agent, Pat, Plan, Request};
 use super::refusal::{Kind, Refusal};
+use dayfly_wire::build::IdentityReference;
 use dayfly_wire::ids::{AgentId, ClientId, JobId, PlanId, PoolId, ProjectId, RequestId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use uuid::Uuid;
 
 /// One thing that a personal access token may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +171,15 @@ impl Caller {
     }
 }
 
+/// Who somebody of this name is, in documents. The id is made from the name, and means nothing else.
+pub fn identity(name: &str) -> IdentityReference {
+    IdentityReference {
+        id: Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()),
+        display_name: name.to_owned(),
+        unique_name: name.to_owned(),
+    }
+}
+
 /// Whether a personal access token counts.
 pub fn pat_counts(pat: &Pat, now: Timestamp) -> bool {
     pat.revoked_at.is_none() && pat.expires_at.is_none_or(|end| now < end)
@@ -284,6 +295,23 @@ pub fn plan_not_found(plan: PlanId) -> Refusal {
         Kind::PlanNotFound,
         format!("no orchestration plan {plan} was found"),
     )
+}
+
+/// Reading runs: a job of the project, or an administrator who reads jobs.
+pub fn require_build_reader(caller: &Caller, project: ProjectId) -> Result<(), Refusal> {
+    match caller {
+        Caller::Job(claims) if claims.project == project => Ok(()),
+        Caller::Job(_) => Err(denied("the job belongs to another project")),
+        Caller::Administrator { .. } | Caller::Listener(_) => require_scope(caller, Scope::Build),
+    }
+}
+
+/// Whoever has a personal access token, whatever its scopes.
+pub fn require_administrator(caller: &Caller) -> Result<(), Refusal> {
+    match caller {
+        Caller::Administrator { .. } => Ok(()),
+        Caller::Listener(_) | Caller::Job(_) => require_scope(caller, Scope::Build),
+    }
 }
 
 /// Reading a repository: a job of its project, or an administrator with `code`.

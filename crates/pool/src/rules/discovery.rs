@@ -20,7 +20,7 @@ const TASKS: &str = "distributedtask";
 const PLAN: &str = "{scopeIdentifier}/_apis/{area}/hubs/{hubName}/plans/{planId}";
 
 #[rustfmt::skip]
-const LOCATIONS: [Location; 31] = [
+const LOCATIONS: [Location; 36] = [
     Location(TASKS, "pools", uuid!("a8c47e17-4d56-4a56-92bb-de7ea7dc65be"), "_apis/{area}/{resource}/{poolId}", "7.1", 1, "1.0"),
     Location(TASKS, "agents", uuid!("e298ef32-5878-4cab-993c-043836571f42"), "_apis/{area}/pools/{poolId}/{resource}/{agentId}", "7.1", 1, "1.0"),
     Location(TASKS, "usercapabilities", uuid!("30ba3ada-fedf-4da8-bbb5-dacf2f82e176"), "_apis/{area}/pools/{poolId}/agents/{agentId}/{resource}", "7.1", 1, "1.0"),
@@ -52,6 +52,11 @@ const LOCATIONS: [Location; 31] = [
     Location("Location", "ConnectionData", uuid!("00d9565f-ed9c-4a06-9a50-00e7896ccab4"), "_apis/{resource}", "0.0", 1, "1.0"),
     Location("Location", "ResourceAreas", uuid!("e81700f7-3be2-46de-8624-2eb35882fcaa"), "_apis/{resource}/{areaId}", "0.0", 1, "3.2"),
     Location("git", "repositories", uuid!("225f7195-f9c7-4d14-ab28-a83f7ff77e1f"), "{project}/_apis/{area}/{resource}/{repositoryId}", "7.1", 1, "1.0"),
+    Location("Build", "Builds", uuid!("0cd358e1-9217-4d94-8269-1c1ee6f93dcf"), "{project}/_apis/build/{resource}/{buildId}", "7.1", 7, "1.0"),
+    Location("Build", "Definitions", uuid!("dbeaf647-6167-421a-bda9-c9327b25e2e6"), "{project}/_apis/build/{resource}/{definitionId}", "7.1", 7, "1.0"),
+    Location("build", "logs", uuid!("35a80daf-7f30-45fc-86e8-6b813d9c90df"), "{project}/_apis/{area}/builds/{buildId}/{resource}/{logId}", "7.1", 2, "2.0"),
+    Location("build", "Timeline", uuid!("8baac422-4c6e-4de5-8532-db96d92acffa"), "{project}/_apis/{area}/builds/{buildId}/{resource}/{timelineId}", "7.1", 3, "2.0"),
+    Location("core", "projects", uuid!("603fe2ac-9723-48b9-88ad-09305aa6c6e1"), "_apis/{resource}/{*projectId}", "7.1", 4, "1.0"),
 ];
 
 const MAX_VERSION: &str = "7.2";
@@ -141,6 +146,6 @@ mod tests {
                 .service_definitions
                 .len()
         };
-        assert_eq!((listed(false), listed(true)), (0, 31));
+        assert_eq!((listed(false), listed(true)), (0, 36));
     }
 }

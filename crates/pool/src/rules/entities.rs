@@ -1,7 +1,7 @@
 //! What the service knows about: the entities that rules read and change.
 
 use dayfly_wire::agent::{AgentPublicKey, AgentReference, AgentStatus, Capabilities, Property};
-use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus};
+use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus, QueueStatus};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{
     AgentId, BuildId, ClientId, DefinitionId, JobId, MessageId, PlanId, PoolId, ProjectId,
@@ -152,8 +152,10 @@ pub struct Plan {
 /// Where a run's sources come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The repository.
+    /// The repository's id.
     pub repository: uuid::Uuid,
+    /// The repository's name.
+    pub repository_name: String,
     /// The full ref; absent when a commit was named.
     pub branch: Option<String>,
     /// The commit.
@@ -171,6 +173,10 @@ pub struct Run {
     pub result: Option<BuildResult>,
     /// Why there is a run.
     pub reason: BuildReason,
+    /// The pool of its first job.
+    pub pool: PoolId,
+    /// That pool's name.
+    pub pool_name: String,
     /// What it builds.
     pub source: Option<Source>,
     /// Who asked for it.
@@ -285,6 +291,36 @@ pub struct Project {
     pub id: ProjectId,
     /// Its name.
     pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Its id.
+    pub id: DefinitionId,
+    /// Its project.
+    pub project: Project,
+    /// Its name, unique in the project.
+    pub name: String,
+    /// The file that says what it runs; absent for one that jobs are queued to one by one.
+    pub file: Option<PipelineFile>,
+    /// Whether it may be queued.
+    pub queue_status: QueueStatus,
+    /// Increases with every change.
+    pub revision: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A pipeline's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineFile {
+    /// The repository that it is in.
+    pub repository: Repository,
+    /// Its path in there.
+    pub path: String,
 }
 
 /// A git repository of a project.

@@ -24,6 +24,12 @@ pub enum Kind {
     AgentNotFound,
     /// No such job request, or not any more.
     JobNotFound,
+    /// No such project.
+    ProjectNotFound,
+    /// No such run.
+    BuildNotFound,
+    /// No such pipeline.
+    DefinitionNotFound,
     /// No such plan.
     PlanNotFound,
     /// An agent of that name is there already.
@@ -54,6 +60,9 @@ impl Kind {
             | Self::PoolNotFound
             | Self::AgentNotFound
             | Self::JobNotFound
+            | Self::ProjectNotFound
+            | Self::BuildNotFound
+            | Self::DefinitionNotFound
             | Self::PlanNotFound => 404,
             Self::AgentExists | Self::Exists | Self::JobStillRunning | Self::SessionConflict => 409,
             Self::Busy => 503,
@@ -73,6 +82,9 @@ impl Kind {
             Self::AgentNotFound => key::AGENT_NOT_FOUND,
             Self::JobNotFound => key::JOB_NOT_FOUND,
             Self::PlanNotFound => key::PLAN_NOT_FOUND,
+            Self::ProjectNotFound => key::PROJECT_NOT_FOUND,
+            Self::BuildNotFound => key::BUILD_NOT_FOUND,
+            Self::DefinitionNotFound => key::DEFINITION_NOT_FOUND,
             Self::AgentExists => key::AGENT_EXISTS,
             Self::JobStillRunning => key::JOB_STILL_RUNNING,
             Self::SessionConflict => key::SESSION_CONFLICT,

@@ -91,6 +91,8 @@ pub(super) fn run() -> Run {
         status: BuildStatus::NotStarted,
         result: None,
         reason: BuildReason::Manual,
+        pool: POOL,
+        pool_name: "linux".to_owned(),
         source: None,
         requested_by: "somebody".to_owned(),
         keep_forever: false,

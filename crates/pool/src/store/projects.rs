@@ -1,26 +1,26 @@
-//! Projects, their pipelines and their repositories.
+//! Projects and their repositories.
 
 use super::StoreError;
-use super::counters::{self, Counter};
-use super::dialect::{Conn, Row, column, millis, name_key, parsed};
+use super::dialect::{Conn, Row, column, date, millis, name_key, parsed};
 use crate::rules::entities::{Project, Repository};
-use dayfly_wire::ids::{DefinitionId, ProjectId};
+use dayfly_wire::ids::ProjectId;
 use jiff::Timestamp;
 
 fn project(row: &Row) -> Result<Project, StoreError> {
     Ok(Project {
         id: parsed(row, "id")?,
         name: column(row, "name")?,
+        created_at: date(row, "created_at")?,
     })
 }
 
 /// Keeps a new project.
-pub async fn insert(conn: &mut Conn, project: &Project, now: Timestamp) -> Result<(), StoreError> {
+pub async fn insert(conn: &mut Conn, project: &Project) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO projects (id, name, name_key, created_at) VALUES ($1, $2, $3, $4)")
         .bind(project.id.to_string())
         .bind(&project.name)
         .bind(name_key(&project.name))
-        .bind(millis(now))
+        .bind(millis(project.created_at))
         .execute(conn)
         .await?;
     Ok(())
@@ -38,35 +38,12 @@ pub async fn find(conn: &mut Conn, id_or_name: &str) -> Result<Option<Project>, 
     row.as_ref().map(project).transpose()
 }
 
-/// The pipeline of this name, made when it is not there.
-pub async fn definition(
-    conn: &mut Conn,
-    project: &Project,
-    name: &str,
-    now: Timestamp,
-) -> Result<DefinitionId, StoreError> {
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT id FROM definitions WHERE project_id = $1 AND name_key = $2")
-            .bind(project.id.to_string())
-            .bind(name_key(name))
-            .fetch_optional(&mut *conn)
-            .await?;
-    if let Some(id) = found {
-        return Ok(DefinitionId(id));
-    }
-    let id = counters::next(conn, Counter::Definition).await?;
-    sqlx::query(
-        "INSERT INTO definitions (id, project_id, name, name_key, created_at) \
-         VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(id)
-    .bind(project.id.to_string())
-    .bind(name)
-    .bind(name_key(name))
-    .bind(millis(now))
-    .execute(conn)
-    .await?;
-    Ok(DefinitionId(id))
+/// All projects, by name.
+pub async fn all(conn: &mut Conn) -> Result<Vec<Project>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM projects ORDER BY name_key")
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(project).collect()
 }
 
 fn repository(row: &Row) -> Result<Repository, StoreError> {
@@ -75,6 +52,7 @@ fn repository(row: &Row) -> Result<Repository, StoreError> {
         project: Project {
             id: parsed(row, "project_id")?,
             name: column(row, "project_name")?,
+            created_at: date(row, "project_created_at")?,
         },
         name: column(row, "name")?,
         default_branch: column(row, "default_branch")?,
@@ -109,8 +87,8 @@ pub async fn find_repository(
     id_or_name: &str,
 ) -> Result<Option<Repository>, StoreError> {
     let row = sqlx::query(
-        "SELECT repositories.*, projects.name AS project_name FROM repositories \
-         JOIN projects ON projects.id = project_id \
+        "SELECT repositories.*, projects.name AS project_name, \
+         projects.created_at AS project_created_at FROM repositories JOIN projects ON projects.id = project_id \
          WHERE project_id = $1 AND (repositories.name_key = $2 OR repositories.id = $2)",
     )
     .bind(project.to_string())
@@ -126,8 +104,8 @@ pub async fn repositories(
     project: ProjectId,
 ) -> Result<Vec<Repository>, StoreError> {
     let rows = sqlx::query(
-        "SELECT repositories.*, projects.name AS project_name FROM repositories \
-         JOIN projects ON projects.id = project_id WHERE project_id = $1 \
+        "SELECT repositories.*, projects.name AS project_name, \
+         projects.created_at AS project_created_at FROM repositories JOIN projects ON projects.id = project_id WHERE project_id = $1 \
          ORDER BY repositories.name_key",
     )
     .bind(project.to_string())

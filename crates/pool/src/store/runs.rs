@@ -5,21 +5,24 @@ use super::dialect::{
     Conn, Row, column, date, document, json, millis, optional_date, optional_millis, parsed, truth,
 };
 use super::plans::{plan, plan_columns, plan_joins};
+use crate::rules::build_filter::{Order, OrderKey, Position};
 use crate::rules::entities::{Run, RunJob, Source};
 use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus};
 use dayfly_wire::event::TaskResult;
-use dayfly_wire::ids::{BuildId, JobId, PlanId, RequestId};
+use dayfly_wire::ids::{BuildId, DefinitionId, JobId, PlanId, PoolId, ProjectId, RequestId};
+use jiff::Timestamp;
 
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "SELECT runs.status, runs.result, runs.reason, runs.repository_id, runs.source_branch, \
+            "SELECT runs.status, runs.result, runs.reason, runs.pool_id, pools.name AS pool_name, \
+             runs.repository_id, repositories.name AS repository_name, runs.source_branch, \
              runs.source_version, runs.requested_by, runs.keep_forever, runs.queued_at, \
              runs.started_at, runs.cancelled_at, runs.finished_at, ",
             plan_columns!(),
-            " FROM runs JOIN plans ON plans.id = runs.plan_id ",
+            " FROM runs JOIN plans ON plans.id = runs.plan_id JOIN pools ON pools.id = runs.pool_id ",
             plan_joins!(),
-            " ",
+            " LEFT JOIN repositories ON repositories.id = runs.repository_id ",
             $tail
         )
     };
@@ -30,6 +33,7 @@ fn run(row: &Row) -> Result<Run, StoreError> {
     let source = match version {
         Some(version) => Some(Source {
             repository: parsed(row, "repository_id")?,
+            repository_name: column(row, "repository_name")?,
             branch: column(row, "source_branch")?,
             version,
         }),
@@ -40,6 +44,8 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         status: BuildStatus::from_text(&column::<String>(row, "status")?),
         result: column::<Option<String>>(row, "result")?.map(|text| BuildResult::from_text(&text)),
         reason: BuildReason::from_text(&column::<String>(row, "reason")?),
+        pool: PoolId(column(row, "pool_id")?),
+        pool_name: column(row, "pool_name")?,
         source,
         requested_by: column(row, "requested_by")?,
         keep_forever: truth(row, "keep_forever")?,
@@ -54,9 +60,9 @@ fn run(row: &Row) -> Result<Run, StoreError> {
 pub async fn insert(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
     let source = run.source.as_ref();
     sqlx::query(
-        "INSERT INTO runs (id, plan_id, project_id, definition_id, status, reason, repository_id, \
-         source_branch, source_version, requested_by, keep_forever, queued_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "INSERT INTO runs (id, plan_id, project_id, definition_id, status, reason, pool_id, \
+         repository_id, source_branch, source_version, requested_by, keep_forever, queued_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(run.plan.build.0)
     .bind(run.plan.id.to_string())
@@ -64,6 +70,7 @@ pub async fn insert(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
     .bind(run.plan.definition.0)
     .bind(run.status.as_str())
     .bind(run.reason.as_str())
+    .bind(run.pool.0)
     .bind(source.map(|source| source.repository.to_string()))
     .bind(source.and_then(|source| source.branch.clone()))
     .bind(source.map(|source| source.version.clone()))
@@ -109,6 +116,103 @@ pub async fn by_plan(conn: &mut Conn, plan: PlanId) -> Result<Option<Run>, Store
         .fetch_optional(conn)
         .await?;
     row.as_ref().map(run).transpose()
+}
+
+/// Which runs a page is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// A project's.
+    Project(ProjectId),
+    /// A project's that have not ended.
+    Unfinished(ProjectId),
+    /// A pipeline's.
+    Definition(DefinitionId),
+}
+
+/// A page of runs by the time of their queueing, which is the order of their ids; `after` is the last one's id.
+pub async fn page(
+    conn: &mut Conn,
+    among: Among,
+    descending: bool,
+    after: Option<BuildId>,
+    size: i64,
+) -> Result<Vec<Run>, StoreError> {
+    let first = if descending { i64::MAX } else { 0 };
+    let statement = match (among, descending) {
+        (Among::Project(_), true) => {
+            select!("WHERE runs.project_id = $1 AND runs.id < $2 ORDER BY runs.id DESC LIMIT $3")
+        }
+        (Among::Project(_), false) => {
+            select!("WHERE runs.project_id = $1 AND runs.id > $2 ORDER BY runs.id LIMIT $3")
+        }
+        (Among::Unfinished(_), true) => select!(
+            "WHERE runs.project_id = $1 AND runs.finished_at IS NULL AND runs.id < $2 \
+             ORDER BY runs.id DESC LIMIT $3"
+        ),
+        (Among::Unfinished(_), false) => select!(
+            "WHERE runs.project_id = $1 AND runs.finished_at IS NULL AND runs.id > $2 \
+             ORDER BY runs.id LIMIT $3"
+        ),
+        (Among::Definition(_), true) => {
+            select!("WHERE runs.definition_id = $1 AND runs.id < $2 ORDER BY runs.id DESC LIMIT $3")
+        }
+        (Among::Definition(_), false) => {
+            select!("WHERE runs.definition_id = $1 AND runs.id > $2 ORDER BY runs.id LIMIT $3")
+        }
+    };
+    let query = match among {
+        Among::Project(id) | Among::Unfinished(id) => sqlx::query(statement).bind(id.to_string()),
+        Among::Definition(id) => sqlx::query(statement).bind(id.0),
+    };
+    let rows = query
+        .bind(after.map_or(first, |id| id.0))
+        .bind(size)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(run).collect()
+}
+
+/// A page of a project's runs by the time of their start or their end, those without one as the latest. Every run of
+/// the project is looked at.
+pub async fn page_by_date(
+    conn: &mut Conn,
+    project: ProjectId,
+    order: Order,
+    after: Option<Position>,
+    size: i64,
+) -> Result<Vec<Run>, StoreError> {
+    let statement = match (order.key, order.descending) {
+        (OrderKey::Finished, true) => select!(
+            "WHERE runs.project_id = $1 AND (COALESCE(runs.finished_at, $5) < $2 \
+             OR (COALESCE(runs.finished_at, $5) = $2 AND runs.id < $3)) \
+             ORDER BY COALESCE(runs.finished_at, $5) DESC, runs.id DESC LIMIT $4"
+        ),
+        (OrderKey::Finished, false) => select!(
+            "WHERE runs.project_id = $1 AND (COALESCE(runs.finished_at, $5) > $2 \
+             OR (COALESCE(runs.finished_at, $5) = $2 AND runs.id > $3)) \
+             ORDER BY COALESCE(runs.finished_at, $5), runs.id LIMIT $4"
+        ),
+        (OrderKey::Started | OrderKey::Queued, true) => select!(
+            "WHERE runs.project_id = $1 AND (COALESCE(runs.started_at, $5) < $2 \
+             OR (COALESCE(runs.started_at, $5) = $2 AND runs.id < $3)) \
+             ORDER BY COALESCE(runs.started_at, $5) DESC, runs.id DESC LIMIT $4"
+        ),
+        (OrderKey::Started | OrderKey::Queued, false) => select!(
+            "WHERE runs.project_id = $1 AND (COALESCE(runs.started_at, $5) > $2 \
+             OR (COALESCE(runs.started_at, $5) = $2 AND runs.id > $3)) \
+             ORDER BY COALESCE(runs.started_at, $5), runs.id LIMIT $4"
+        ),
+    };
+    let first = if order.descending { i64::MAX } else { i64::MIN };
+    let rows = sqlx::query(statement)
+        .bind(project.to_string())
+        .bind(after.map_or(first, |after| after.date))
+        .bind(after.map_or(first, |after| after.run))
+        .bind(size)
+        .bind(millis(Timestamp::MAX))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(run).collect()
 }
 
 fn job(row: &Row) -> Result<RunJob, StoreError> {

@@ -103,7 +103,12 @@ async fn drive(mut command: Command) {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(given.to_string().as_bytes()).await.unwrap();
     drop(stdin);
-    let ended = async { tokio::join!(child.wait_with_output(), obey(&fixture, &agent, &session, &held)) };
+    let ended = async {
+        tokio::join!(
+            child.wait_with_output(),
+            obey(&fixture, &agent, &session, &held)
+        )
+    };
     let (output, ()) = tokio::time::timeout(LIMIT, ended)
         .await
         .expect("the client ends in time, and cancels the build that runs");
@@ -149,14 +154,19 @@ async fn report(fixture: &Fixture, taken: &Taken) {
         ended(job),
     ];
     let timeline = taken.message.timeline.id;
-    worker.update_records(&scope, timeline, &records).await.unwrap();
+    worker
+        .update_records(&scope, timeline, &records)
+        .await
+        .unwrap();
 }
 
 /// A repository with one commit on its default branch.
 async fn push_a_commit(fixture: &Fixture) {
     let repository = json!({"name": "app"});
     let path = "/demo/_apis/git/repositories";
-    let made = fixture.call("POST", path, Some(&fixture.pat), Some(repository)).await;
+    let made = fixture
+        .call("POST", path, Some(&fixture.pat), Some(repository))
+        .await;
     assert_eq!(made.status, 200, "{}", made.body);
     let url = format!("{}/demo/_git/app", fixture.service.url());
     let pat = fixture.pat.expose().to_owned();
@@ -183,7 +193,11 @@ async fn push_a_commit(fixture: &Fixture) {
                 .env("GIT_CONFIG_VALUE_0", &header)
                 .output()
                 .unwrap();
-            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            assert!(
+                done.status.success(),
+                "{}",
+                String::from_utf8_lossy(&done.stderr)
+            );
         }
     });
     within("a commit to be pushed", pushing).await.unwrap();

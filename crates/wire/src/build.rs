@@ -100,7 +100,11 @@ pub struct ProjectReference {
     #[serde(default)]
     pub visibility: String,
     /// When it was made: nothing else about it changes.
-    #[serde(default, with = "date::optional")]
+    #[serde(
+        default,
+        with = "date::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub last_update_time: Option<Timestamp>,
 }
 
@@ -159,7 +163,7 @@ pub struct BuildRepository {
     pub default_branch: Option<String>,
 }
 
-/// A pipeline, as other documents refer to it. In a draft only the members that a client may set are looked at.
+/// A pipeline, as other documents refer to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DefinitionReference {
@@ -221,6 +225,30 @@ pub struct BuildDefinition {
     pub process: Option<BuildProcess>,
     /// The file's repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<BuildRepository>,
+}
+
+/// A pipeline that somebody makes or changes. Clients send back whole definitions; only this is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DefinitionDraft {
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The folder; there is none but the topmost one.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// The revision that is changed.
+    #[serde(default)]
+    pub revision: Option<i64>,
+    /// Whether it may be queued.
+    #[serde(default)]
+    pub queue_status: Option<QueueStatus>,
+    /// Its file.
+    #[serde(default)]
+    pub process: Option<BuildProcess>,
+    /// The file's repository.
+    #[serde(default)]
     pub repository: Option<BuildRepository>,
 }
 
@@ -379,13 +407,20 @@ pub struct Build {
     pub tags: Vec<String>,
 }
 
+/// A pipeline, named by its id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionById {
+    /// Its id.
+    pub id: DefinitionId,
+}
+
 /// A run that somebody asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueBuild {
-    /// Of which pipeline; its id counts.
+    /// Of which pipeline.
     #[serde(default)]
-    pub definition: Option<DefinitionReference>,
+    pub definition: Option<DefinitionById>,
     /// A branch, a tag or a full ref; the repository's default branch when absent.
     #[serde(default)]
     pub source_branch: Option<String>,

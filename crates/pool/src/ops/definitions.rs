@@ -10,7 +10,7 @@ use crate::service::{Failure, Service, Unit};
 use crate::store::counters::{self, Counter};
 use crate::store::dialect::Conn;
 use crate::store::{definitions, projects};
-use dayfly_wire::build::{BuildDefinition, QueueStatus};
+use dayfly_wire::build::{BuildDefinition, DefinitionDraft, QueueStatus};
 use dayfly_wire::ids::DefinitionId;
 
 /// Pipelines of a project that a list call looks through.
@@ -56,7 +56,7 @@ impl Service {
         &self,
         caller: &Caller,
         project: &str,
-        draft: &BuildDefinition,
+        draft: &DefinitionDraft,
     ) -> Result<BuildDefinition, Failure> {
         require_scope(caller, Scope::BuildExecute)?;
         let name = checked_name(draft)?;
@@ -87,7 +87,7 @@ impl Service {
         caller: &Caller,
         project: &str,
         id: DefinitionId,
-        draft: &BuildDefinition,
+        draft: &DefinitionDraft,
     ) -> Result<BuildDefinition, Failure> {
         require_scope(caller, Scope::BuildExecute)?;
         let name = checked_name(draft)?;
@@ -141,7 +141,7 @@ async fn check_free(
 async fn repository(
     unit: &mut Unit<'_>,
     project: &Project,
-    draft: &BuildDefinition,
+    draft: &DefinitionDraft,
 ) -> Result<Repository, Failure> {
     let named = named_file(draft)?.repository;
     let found = projects::find_repository(unit.conn(), project.id, &named).await?;

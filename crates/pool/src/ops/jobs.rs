@@ -38,12 +38,11 @@ impl Service {
         require_scope(caller, Scope::BuildExecute)?;
         let mut unit = self.begin().await?;
         let mut job = existing_job(unit.conn(), project, id).await?;
+        let jobs = runs::jobs(unit.conn(), job.plan.build).await?;
         let run = runs::by_plan(unit.conn(), job.plan.id).await?;
-        match run {
-            Some(run) if runs::jobs(unit.conn(), run.plan.build).await?.len() == 1 => {
-                cancel_run(&mut unit, run, reason).await?;
-            }
-            Some(_) | None => cancel_request(&mut unit, &mut job, reason).await?,
+        match run.filter(|_| jobs.len() == 1) {
+            Some(run) => cancel_run(&mut unit, run, reason).await?,
+            None => cancel_request(&mut unit, &mut job, reason).await?,
         }
         unit.commit().await?;
         Ok(())

@@ -226,7 +226,8 @@ async fn advance(
         let mut job = job.clone();
         match next {
             Next::Start => {
-                let request = start(unit, &run, &mut job, at_once.remove(&job.id)).await?;
+                let material = at_once.remove(&job.id);
+                let request = start(unit, &run, &mut job, material).await?;
                 started.extend(request);
             }
             Next::Leave { result, reason } => {

@@ -9,7 +9,7 @@ use crate::rules::definition::DefinitionFilter;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use dayfly_wire::build::BuildDefinition;
+use dayfly_wire::build::DefinitionDraft;
 use dayfly_wire::ids::DefinitionId;
 
 pub(crate) fn routes() -> Router<App> {
@@ -66,7 +66,7 @@ async fn create(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Segments(project): Segments<String>,
-    Document(draft): Document<BuildDefinition>,
+    Document(draft): Document<DefinitionDraft>,
 ) -> Reply {
     Ok(document(
         &app.create_definition(&caller, &project, &draft).await?,
@@ -77,7 +77,7 @@ async fn update(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Segments((project, definition)): Segments<(String, DefinitionId)>,
-    Document(draft): Document<BuildDefinition>,
+    Document(draft): Document<DefinitionDraft>,
 ) -> Reply {
     Ok(document(
         &app.update_definition(&caller, &project, definition, &draft)

@@ -24,6 +24,7 @@ pub fn run(run: &Run, base: &str) -> Build {
     let plan = &run.plan;
     let url = build_url(plan.project, plan.build, base);
     let identity = identity(&run.requested_by);
+    let project = project_reference(plan.project, &plan.project_name, base);
     let orchestration_plan = BuildPlan { plan_id: plan.id };
     Build {
         links: BuildLinks {
@@ -49,10 +50,10 @@ pub fn run(run: &Run, base: &str) -> Build {
             kind: Some(DefinitionKind::Build),
             url: Some(definition_url(plan.project, plan.definition, base)),
             uri: Some(definition_uri(plan.definition)),
-            project: Some(plan_project(plan, base)),
+            project: Some(project.clone()),
             ..DefinitionReference::default()
         },
-        project: plan_project(plan, base),
+        project,
         source_branch: run.source.as_ref().and_then(|source| source.branch.clone()),
         source_version: run.source.as_ref().map(|source| source.version.clone()),
         repository: source_repository(run, base),
@@ -115,25 +116,21 @@ pub fn queue(pool: PoolId, name: &str, project: ProjectId) -> AgentQueue {
 /// A project as a document.
 pub fn project(project: &Project, base: &str) -> ProjectReference {
     ProjectReference {
-        id: project.id,
-        name: project.name.clone(),
-        url: format!("{base}/_apis/projects/{}", project.id),
-        state: "wellFormed".to_owned(),
-        revision: 1,
-        visibility: "private".to_owned(),
         last_update_time: Some(project.created_at),
+        ..project_reference(project.id, &project.name, base)
     }
 }
 
-fn plan_project(plan: &Plan, base: &str) -> ProjectReference {
-    project(
-        &Project {
-            id: plan.project,
-            name: plan.project_name.clone(),
-            created_at: plan.created_at,
-        },
-        base,
-    )
+fn project_reference(id: ProjectId, name: &str, base: &str) -> ProjectReference {
+    ProjectReference {
+        id,
+        name: name.to_owned(),
+        url: format!("{base}/_apis/projects/{id}"),
+        state: "wellFormed".to_owned(),
+        revision: 1,
+        visibility: "private".to_owned(),
+        last_update_time: None,
+    }
 }
 
 /// A pipeline as a document.

@@ -3,7 +3,7 @@
 use super::build_filter::like;
 use super::entities::{Definition, PipelineFile, Repository};
 use super::refusal::{Kind, Refusal};
-use dayfly_wire::build::{BuildDefinition, BuildProcess, QueueStatus, YAML};
+use dayfly_wire::build::{BuildProcess, DefinitionDraft, QueueStatus, YAML};
 use dayfly_wire::ids::DefinitionId;
 
 const MAX_NAME: usize = 200;
@@ -21,14 +21,14 @@ pub struct NamedFile {
 }
 
 /// The name in a draft.
-pub fn checked_name(draft: &BuildDefinition) -> Result<String, Refusal> {
-    let name = draft.reference.name.as_deref().unwrap_or_default().trim();
+pub fn checked_name(draft: &DefinitionDraft) -> Result<String, Refusal> {
+    let name = draft.name.as_deref().unwrap_or_default().trim();
     if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(Refusal::invalid(format!(
             "name: a pipeline's name has 1 to {MAX_NAME} characters, none of them a control character"
         )));
     }
-    let path = draft.reference.path.as_deref().unwrap_or_default();
+    let path = draft.path.as_deref().unwrap_or_default();
     if !path.trim_matches(['\\', '/']).is_empty() {
         return Err(Refusal::invalid(format!(
             "path: there is no folder {path:?}; pipelines are in the topmost one"
@@ -38,7 +38,7 @@ pub fn checked_name(draft: &BuildDefinition) -> Result<String, Refusal> {
 }
 
 /// The file in a draft.
-pub fn named_file(draft: &BuildDefinition) -> Result<NamedFile, Refusal> {
+pub fn named_file(draft: &DefinitionDraft) -> Result<NamedFile, Refusal> {
     let path = yaml_path(draft.process.as_ref())?;
     let repository = draft.repository.as_ref().ok_or_else(|| {
         Refusal::invalid("repository: name the repository that the pipeline's file is in")
@@ -82,10 +82,10 @@ fn yaml_path(process: Option<&BuildProcess>) -> Result<String, Refusal> {
 /// Applies a draft. One that says of which revision it is must say the present one.
 pub fn change(
     definition: &mut Definition,
-    draft: &BuildDefinition,
+    draft: &DefinitionDraft,
     repository: Repository,
 ) -> Result<(), Refusal> {
-    if let Some(revision) = draft.reference.revision
+    if let Some(revision) = draft.revision
         && revision != definition.revision
     {
         return Err(Refusal::new(
@@ -107,8 +107,8 @@ pub fn change(
 }
 
 /// Whether the pipeline of a draft may be queued; none when the draft does not say.
-pub fn queue_status(draft: &BuildDefinition) -> Option<QueueStatus> {
-    let said = draft.reference.queue_status;
+pub fn queue_status(draft: &DefinitionDraft) -> Option<QueueStatus> {
+    let said = draft.queue_status;
     said.filter(|status| *status != QueueStatus::Other)
 }
 
@@ -177,7 +177,7 @@ mod tests {
     use dayfly_wire::ids::ProjectId;
     use uuid::Uuid;
 
-    fn draft(text: serde_json::Value) -> BuildDefinition {
+    fn draft(text: serde_json::Value) -> DefinitionDraft {
         serde_json::from_value(text).unwrap()
     }
 

@@ -307,3 +307,51 @@ pub async fn jobs(conn: &mut Conn, run: BuildId) -> Result<Vec<RunJob>, StoreErr
     .await?;
     rows.iter().map(job).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::Connection;
+
+    const BEFORE: [&str; 2] = [
+        include_str!("../../migrations/0001_first.sql"),
+        include_str!("../../migrations/0002_paging.sql"),
+    ];
+    const ROWS: &str = "
+        INSERT INTO projects VALUES ('00000000-0000-0000-0000-000000000001', 'demo', 'demo', 5);
+        INSERT INTO definitions VALUES (7, '00000000-0000-0000-0000-000000000001', 'job', 'job');
+        INSERT INTO pools VALUES (3, 'linux', 'linux', 5);
+        INSERT INTO plans VALUES ('00000000-0000-0000-0000-000000000002',
+            '00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-000000000002',
+            11, '20260101.11', 7, 0, 10);
+        INSERT INTO requests (id, pool_id, plan_id, job_id, name, demands, matched, sealed_message,
+            timeout_minutes, cancel_timeout_minutes, queued_at, received_at, finished_at, result)
+            VALUES (4, 3, '00000000-0000-0000-0000-000000000002',
+            '00000000-0000-0000-0000-000000000009', 'Build', '[]', '[]', '', 60, 5, 10, 20, 30,
+            'succeededWithIssues');";
+
+    #[tokio::test]
+    async fn a_job_of_before_is_a_run_of_one_job() {
+        let mut conn = Conn::connect("sqlite::memory:").await.unwrap();
+        let this = include_str!("../../migrations/0003_runs.sql");
+        for statements in [BEFORE[0], BEFORE[1], ROWS, this] {
+            sqlx::raw_sql(statements).execute(&mut conn).await.unwrap();
+        }
+        let run = by_id(&mut conn, BuildId(11)).await.unwrap().unwrap();
+        assert_eq!(run.status, BuildStatus::Completed);
+        assert_eq!(run.result, Some(BuildResult::PartiallySucceeded));
+        assert_eq!(run.plan.build_number, "20260101.11");
+        assert_eq!(run.pool_name, "linux");
+        let ended = run.finished_at.map(|date| date.as_millisecond());
+        assert_eq!((millis(run.queued_at), ended), (10, Some(30)));
+        let jobs = jobs(&mut conn, BuildId(11)).await.unwrap();
+        assert_eq!(jobs.len(), 1);
+        assert_eq!(
+            (jobs[0].request, jobs[0].display_name.as_str()),
+            (Some(RequestId(4)), "Build")
+        );
+        assert_eq!(jobs[0].result, Some(TaskResult::SucceededWithIssues));
+        let definition = super::super::definitions::by_id(&mut conn, DefinitionId(7)).await;
+        assert_eq!(definition.unwrap().unwrap().file, None);
+    }
+}

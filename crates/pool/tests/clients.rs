@@ -3,7 +3,7 @@
 //! `e2e/clients.sh` installs them. Each drives a service of its own, in which one build has run to its end and another
 //! runs until it is cancelled.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests fail like tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests fail like tests.
 #![allow(clippy::disallowed_methods)] // The libraries lie where the environment says.
 
 mod common;
@@ -15,6 +15,7 @@ use dayfly_wire::ids::RecordId;
 use dayfly_wire::timeline::{Record, RecordState, TASK};
 use serde_json::json;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Command as GitCommand, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -103,16 +104,15 @@ async fn drive(mut command: Command) {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(given.to_string().as_bytes()).await.unwrap();
     drop(stdin);
-    let ended = async {
-        tokio::join!(
-            child.wait_with_output(),
-            obey(&fixture, &agent, &session, &held)
-        )
-    };
-    let (output, ()) = tokio::time::timeout(LIMIT, ended)
-        .await
-        .expect("the client ends in time, and cancels the build that runs");
-    let output = output.unwrap();
+    let waited = tokio::time::timeout(LIMIT, async {
+        let mut ended = pin!(child.wait_with_output());
+        tokio::select! {
+            // It failed before it asked for the end of the build.
+            output = &mut ended => output,
+            () = obey(&fixture, &agent, &session, &held) => ended.await,
+        }
+    });
+    let output = waited.await.expect("the client ends in time").unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");

@@ -71,7 +71,7 @@ async function poolsAndAgents(agents) {
   assert.equal(read.userCapabilities.docker, 'yes');
   await agents.deleteAgent(made.id, registered.id);
   assert.deepEqual(await agents.getAgents(made.id), []);
-  const [online] = await agents.getAgents(linux.id, undefined, false, true, true);
+  const [online] = await agents.getAgents(linux.id, 'Worker', false, true, true);
   assert.equal(online.status, agent.TaskAgentStatus.Online);
   assert.equal(online.assignedRequest.owner.id, given.running);
   return linux;

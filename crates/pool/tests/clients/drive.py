@@ -1,6 +1,5 @@
 """Drives the pool service with the Python client of Azure DevOps. What it needs comes on standard input."""
 
-import base64
 import json
 import sys
 import time
@@ -66,12 +65,13 @@ def pools_and_agents(agents):
     same("made pool", agents.get_agent_pool(made.id).name, "from python")
     same("pools by ids", [pool.id for pool in agents.get_agent_pools_by_ids([made.id])], [made.id])
 
-    key = TaskAgentPublicKey(exponent=base64.b64decode("AQAB"), modulus=base64.b64decode(given["modulus"]))
     draft = TaskAgent(
         name="placeholder",
         version="4.260.0",
         max_parallelism=1,
-        authorization=TaskAgentAuthorization(public_key=key),
+        authorization=TaskAgentAuthorization(
+            public_key=TaskAgentPublicKey(exponent="AQAB", modulus=given["modulus"])
+        ),
         system_capabilities={"Agent.Name": "placeholder"},
     )
     agent = agents.add_agent(draft, made.id)
@@ -85,7 +85,8 @@ def pools_and_agents(agents):
     same("agent by name", len(agents.get_agents(made.id, agent_name="Placeholder")), 1)
     agents.delete_agent(made.id, agent.id)
     refused("a deleted agent", lambda: agents.get_agent(made.id, agent.id), "TaskAgentNotFoundException")
-    (online,) = agents.get_agents(linux.id)
+    (online,) = agents.get_agents(linux.id, include_assigned_request=True)
+    same("its request", online.assigned_request.owner.id, given["running"])
     same("an agent with a session", online.status, "online")
     return linux
 

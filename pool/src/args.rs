@@ -1,7 +1,13 @@
 //! The command line.
 
-use crate::{administer, connect::Connection, document, pat, queue, serve, show, watch};
+use crate::pipelines::PipelinesArgs;
+use crate::principals::PrincipalsCommand;
+use crate::{
+    administer, connect::Connection, document, keys, pat, pipelines, principals, queue, serve,
+    show, watch,
+};
 use clap::{Parser, Subcommand};
+use dayfly_pool_service::server::Limits;
 use dayfly_wire::ids::{AgentId, RequestId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +39,19 @@ enum Command {
     /// Personal access tokens, made on the service's data directory.
     #[command(subcommand)]
     Pat(PatCommand),
+    /// Service principals, made on the service's data directory.
+    #[command(subcommand)]
+    Principals(PrincipalsCommand),
+    /// Say how far the tokens of a pipeline's jobs reach, and show how far they do.
+    Pipelines(PipelinesArgs),
+    /// Add new signing and sealing keys to the service's key file; a service that runs takes them up within seconds.
+    ///
+    /// Tokens that were signed with the older keys count until they end.
+    RotateKeys {
+        /// The service's data directory.
+        #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
+        data_dir: PathBuf,
+    },
     /// Pools.
     #[command(subcommand)]
     Pools(PoolsCommand),
@@ -60,6 +79,15 @@ pub(crate) struct ServeArgs {
     /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub(crate) listen: SocketAddr,
+    /// Certificate with its chain, as a PEM file: serve with TLS. It is read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, as a PEM file.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Connections of one source at once on which nobody has shown a credential. Behind an ingress all have one source.
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().unproven)]
+    pub(crate) unproven_connections: usize,
     /// URL that clients use, ending in the collection: agents get it with their jobs.
     #[arg(long, value_name = "http://HOST:8080/default")]
     pub(crate) public_url: String,
@@ -72,6 +100,9 @@ pub(crate) struct ServeArgs {
     /// File with the hook's secret; sent as the password of HTTP Basic.
     #[arg(long, value_name = "FILE", requires = "wake_url")]
     pub(crate) wake_secret_file: Option<PathBuf>,
+    /// For whom jobs may have identity tokens, beside api://AzureADTokenExchange; may be repeated.
+    #[arg(long, value_name = "AUDIENCE")]
+    pub(crate) oidc_audience: Vec<String>,
 }
 
 #[derive(Subcommand)]
@@ -258,6 +289,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Serve(args) => serve::run(args).await?,
         Command::Pat(command) => run_pat(command).await?,
+        Command::Principals(command) => principals::run(command).await?,
+        Command::Pipelines(args) => pipelines::run(args).await?,
+        Command::RotateKeys { data_dir } => keys::rotate(&data_dir).await?,
         Command::Pools(PoolsCommand::Create { name }) => {
             administer::create_pool(&Connection::from_environment()?, &name).await?;
         }

@@ -66,7 +66,7 @@ pub(crate) async fn revoke(data_dir: &Path, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn open(data_dir: &Path) -> anyhow::Result<Store> {
+pub(crate) async fn open(data_dir: &Path) -> anyhow::Result<Store> {
     anyhow::ensure!(
         data_dir.is_dir(),
         "{} is no directory; name the service's data directory",

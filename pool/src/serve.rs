@@ -5,8 +5,9 @@ use crate::pat;
 use anyhow::Context;
 use dayfly_pool_service::clock::SystemClock;
 use dayfly_pool_service::hook::WakeHook;
-use dayfly_pool_service::server;
+use dayfly_pool_service::server::{self, Limits, Options};
 use dayfly_pool_service::service::{POLL_HOLD, Service, Settings};
+use dayfly_pool_service::tls::Certificates;
 use dayfly_wire::secret::SecretText;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -23,6 +24,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("failed to listen on {}", args.listen))?;
+    let options = options(&args)?;
     let wake_hook = wake_hook(args.wake_url, args.wake_secret_file.as_deref())?;
     let settings = Settings {
         data_dir: args.data_dir,
@@ -30,6 +32,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         poll_hold: POLL_HOLD,
         retention: pat::parse_life(&args.retention)?,
         wake_hook,
+        oidc_audiences: args.oidc_audience,
     };
     let service = Service::open(settings, Arc::new(SystemClock)).await?;
     tracing::info!(
@@ -39,7 +42,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         "the pool service serves"
     );
     end_on_signal(service.shutdown.clone())?;
-    server::serve(service, listener)
+    server::serve(service, listener, options)
         .await
         .context("failed to serve")?;
     tracing::info!("the pool service has ended");
@@ -55,6 +58,18 @@ fn wake_hook(url: Option<String>, secret: Option<&Path>) -> anyhow::Result<Optio
     let secret = SecretText::new(text.trim().to_owned());
     anyhow::ensure!(!secret.is_empty(), "{} is empty", path.display());
     Ok(Some(Arc::new(WakeHook { url, secret })))
+}
+
+fn options(args: &ServeArgs) -> anyhow::Result<Options> {
+    let tls = match (&args.tls_certificate, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(Certificates::open(certificate, key)?),
+        (None, _) | (_, None) => None,
+    };
+    let limits = Limits {
+        unproven: args.unproven_connections,
+        ..Limits::default()
+    };
+    Ok(Options { limits, tls })
 }
 
 fn end_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {

@@ -312,6 +312,74 @@ async fn a_revoked_token_is_good_for_nothing_from_the_next_call_on() {
 }
 
 #[tokio::test]
+async fn principals_pipelines_and_keys_are_administered_beside_the_running_service() {
+    let service = Service::start().await;
+    let directory = service.directory.path().to_str().unwrap().to_owned();
+    let beside = async |arguments: &[&str]| {
+        let mut all = arguments.to_vec();
+        all.extend(["--data-dir", &directory]);
+        run(&all, &[]).await
+    };
+    let create = [
+        "principals",
+        "create",
+        "--name",
+        "robot",
+        "--scopes",
+        "agentpools_manage",
+    ];
+    let made = beside(&create).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+    let again = beside(&create).await;
+    assert!(
+        again.code == 1 && again.err.contains("already"),
+        "{}",
+        again.err
+    );
+    let secret = beside(&["principals", "add-secret", "robot", "--expires-in", "90d"]).await;
+    assert_eq!(secret.out.trim().len(), 52);
+    let trust = [
+        "principals",
+        "trust",
+        "robot",
+        "--issuer",
+        "http://issuer",
+        "--subject",
+        "system:serviceaccount:ci:robot",
+    ];
+    let refused = beside(&trust).await;
+    assert!(refused.err.contains("https://"), "{}", refused.err);
+    let mut trust = trust.to_vec();
+    trust[4] = "https://issuer.example.com";
+    let credential = beside(&trust).await;
+    assert_eq!(credential.code, 0, "{}", credential.err);
+    let listed = beside(&["principals", "list"]).await.out;
+    assert!(listed.contains(made.out.trim()) && listed.contains("serviceaccount:ci:robot"));
+    assert!(
+        !listed.contains(secret.out.trim()),
+        "a secret is shown once"
+    );
+    let remove = ["principals", "remove-credential", credential.out.trim()];
+    assert_eq!(beside(&remove).await.code, 0);
+    assert_eq!(beside(&remove).await.code, 1);
+    assert_eq!(beside(&["principals", "revoke", "robot"]).await.code, 0);
+
+    let missing = beside(&["pipelines", "deploy"]).await;
+    assert!(missing.err.contains("no project"), "{}", missing.err);
+    assert_eq!(service.run(&["repos", "create", "app"]).await.code, 0);
+    let set = beside(&["pipelines", "deploy", "--token-scope", "collection"]).await;
+    assert!(
+        set.out.contains("collection") && set.out.contains("false"),
+        "{}",
+        set.out
+    );
+
+    let rotated = beside(&["rotate-keys"]).await;
+    assert!(rotated.err.contains("1 older"), "{}", rotated.err);
+    assert_eq!(service.run(&["pools", "list"]).await.code, 0);
+}
+
+#[tokio::test]
 async fn what_is_missing_is_asked_for() {
     let output = run(&["pools", "list"], &[]).await;
     assert_eq!(output.code, 1);

@@ -42,10 +42,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* What the process itself speaks: a proxy may speak another to the world. */}}
+{{- define "dayfly-pool.scheme" -}}
+{{- if .Values.tls.secretName -}}https{{- else -}}http{{- end -}}
+{{- end -}}
+
 {{- define "dayfly-pool.publicUrl" -}}
 {{- if .Values.publicUrl -}}
 {{- .Values.publicUrl -}}
 {{- else -}}
-{{- printf "http://%s.%s.svc.cluster.local:%d/default" (include "dayfly-pool.fullname" .) .Release.Namespace (int .Values.service.port) -}}
+{{- printf "%s://%s.%s.svc.cluster.local:%d/default" (include "dayfly-pool.scheme" .) (include "dayfly-pool.fullname" .) .Release.Namespace (int .Values.service.port) -}}
 {{- end -}}
 {{- end -}}

@@ -75,6 +75,11 @@ impl AgentKey {
         now: Timestamp,
     ) -> Result<SecretText, KeyError> {
         let signed = assertion::signing_input(client_id, audience, jti, now);
+        let signature = self.sign_rs256(&signed)?;
+        Ok(SecretText::new(assertion::join(&signed, &signature)))
+    }
+
+    pub(crate) fn sign_rs256(&self, signed: &str) -> Result<Vec<u8>, KeyError> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
             .sign(
@@ -84,7 +89,7 @@ impl AgentKey {
                 &mut signature,
             )
             .map_err(|_| KeyError::Sign)?;
-        Ok(SecretText::new(assertion::join(&signed, &signature)))
+        Ok(signature)
     }
 
     /// Reads the session's key, wrapped for this key with either padding, or in the clear.

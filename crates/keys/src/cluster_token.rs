@@ -40,6 +40,9 @@ pub enum ClusterTokenError {
     /// Its time is over, or has not come.
     #[error("the token's time is over")]
     Expired,
+    /// About somebody else, or from another issuer.
+    #[error("the token is from another issuer, or about another subject")]
+    Subject,
     /// Not bound to a pod.
     #[error("the token is not bound to a pod")]
     NotBound,
@@ -54,7 +57,9 @@ pub struct ClusterKeys {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+pub(crate) struct Claims {
+    pub(crate) iss: Option<String>,
+    pub(crate) sub: Option<String>,
     aud: OneOrMany,
     exp: i64,
     #[serde(default)]
@@ -98,18 +103,7 @@ impl ClusterKeys {
         audience: &str,
         now: Timestamp,
     ) -> Result<ClusterClaims, ClusterTokenError> {
-        let claims = self.claims(token)?;
-        let audiences = match claims.aud {
-            OneOrMany::One(one) => vec![one],
-            OneOrMany::Many(many) => many,
-        };
-        if !audiences.iter().any(|candidate| candidate == audience) {
-            return Err(ClusterTokenError::Audience);
-        }
-        if now.as_second() >= claims.exp || claims.nbf.is_some_and(|nbf| now.as_second() < nbf - 60)
-        {
-            return Err(ClusterTokenError::Expired);
-        }
+        let claims = self.statement(token, audience, now)?;
         let kubernetes = claims.kubernetes.ok_or(ClusterTokenError::NotBound)?;
         let pod = kubernetes.pod.ok_or(ClusterTokenError::NotBound)?;
         Ok(ClusterClaims {
@@ -119,6 +113,28 @@ impl ClusterKeys {
             service_account: kubernetes.serviceaccount.name,
             expires: Timestamp::from_second(claims.exp).map_err(|_| ClusterTokenError::Expired)?,
         })
+    }
+
+    /// What a token says, when it is signed by one of the keys, meant for `audience`, and valid now.
+    pub(crate) fn statement(
+        &self,
+        token: &str,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Claims, ClusterTokenError> {
+        let claims = self.claims(token)?;
+        let is_meant = match &claims.aud {
+            OneOrMany::One(one) => one == audience,
+            OneOrMany::Many(many) => many.iter().any(|one| one == audience),
+        };
+        if !is_meant {
+            return Err(ClusterTokenError::Audience);
+        }
+        if now.as_second() >= claims.exp || claims.nbf.is_some_and(|nbf| now.as_second() < nbf - 60)
+        {
+            return Err(ClusterTokenError::Expired);
+        }
+        Ok(claims)
     }
 
     fn claims(&self, token: &str) -> Result<Claims, ClusterTokenError> {

@@ -4,8 +4,10 @@
 //!   `rsa` crate, whose private-key path has an open timing advisory, is used with public keys only.
 //! - [`session_key`]: the key of an agent's messages.
 //! - [`sealing`]: private keys at rest, readable by the operator alone; [`callback`] derives from the same keys.
-//! - [`service_token`]: the tokens that the pool service gives out; [`pat`]: its personal access tokens.
-//! - [`cluster_token`]: the local check of a Kubernetes service-account token.
+//! - [`service_token`]: the tokens that the pool service gives out; [`id_token`]: those that others verify;
+//!   [`pat`]: its personal access tokens.
+//! - [`cluster_token`]: the local check of a Kubernetes service-account token; [`client_assertion`]: what service
+//!   principals prove themselves with.
 //! - [`webhook`]: the shared secret of a webhook.
 //! - [`stock`]: keys made before they are needed.
 //!
@@ -14,8 +16,10 @@
 pub mod agent_key;
 pub mod assertion;
 pub mod callback;
+pub mod client_assertion;
 pub mod cluster_token;
 mod encoding;
+pub mod id_token;
 pub mod pat;
 pub mod public_key;
 pub mod random;

@@ -66,6 +66,11 @@ impl PublicKey {
         Ok(key)
     }
 
+    /// Modulus and exponent, big-endian.
+    pub(crate) fn numbers(&self) -> (&[u8], &[u8]) {
+        (&self.modulus, &self.exponent)
+    }
+
     /// The registration's form.
     pub fn to_wire(&self) -> AgentPublicKey {
         AgentPublicKey {

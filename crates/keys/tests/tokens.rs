@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dayfly_keys::cluster_token::{ClusterKeys, ClusterTokenError};
+use dayfly_keys::id_token::IdTokenKey;
 use dayfly_keys::pat;
-use dayfly_keys::service_token::{TokenError, TokenKey};
+use dayfly_keys::service_token::{Purpose, TokenError, TokenKey, TokenKeys, claimed_typ};
 use dayfly_keys::stock::KeyStock;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -15,27 +18,89 @@ fn now() -> Timestamp {
     "2026-11-22T10:00:00Z".parse().unwrap()
 }
 
+const LISTEN: Purpose<'static> = Purpose {
+    typ: "listen",
+    audience: "queue",
+};
+
 #[test]
-fn a_service_token_is_good_for_its_kind_its_key_and_its_time() {
+fn a_service_token_is_good_for_its_kind_its_audience_its_key_and_its_time() {
     let key = TokenKey::generate();
+    let restored = || TokenKey::from_bytes(key.kid(), key.to_bytes().to_vec());
+    let keys = TokenKeys::new(vec![restored()]).unwrap();
     let exp = now().as_second() + 60;
     let claims = serde_json::json!({ "exp": exp, "agent": 5 });
-    let token = key.issue("listen", &claims).unwrap();
-    let read: serde_json::Value = key.verify("listen", token.expose(), now()).unwrap();
-    assert_eq!(read, claims);
-    let verify = |key: &TokenKey, typ: &str, at: i64| {
+    let token = keys.issue(&LISTEN, &claims).unwrap();
+    assert_eq!(claimed_typ(token.expose()).as_deref(), Some("listen"));
+    let read: serde_json::Value = keys.verify(&LISTEN, token.expose(), now()).unwrap();
+    assert_eq!(read["agent"], 5);
+    let verify = |keys: &TokenKeys, purpose: &Purpose<'_>, at: i64| {
         let at = Timestamp::from_second(at).unwrap();
-        key.verify::<serde_json::Value>(typ, token.expose(), at)
+        keys.verify::<serde_json::Value>(purpose, token.expose(), at)
             .err()
     };
-    assert_eq!(verify(&key, "job", exp - 1), Some(TokenError::Kind));
-    assert_eq!(verify(&key, "listen", exp), Some(TokenError::Expired));
+    let job = Purpose {
+        typ: "job",
+        ..LISTEN
+    };
+    let elsewhere = Purpose {
+        audience: "elsewhere",
+        ..LISTEN
+    };
+    assert_eq!(verify(&keys, &job, exp - 1), Some(TokenError::Kind));
     assert_eq!(
-        verify(&TokenKey::generate(), "listen", exp - 1),
+        verify(&keys, &elsewhere, exp - 1),
+        Some(TokenError::Audience)
+    );
+    assert_eq!(verify(&keys, &LISTEN, exp), Some(TokenError::Expired));
+    assert_eq!(verify(&keys, &LISTEN, exp - 1), None);
+
+    let rotated = TokenKeys::new(vec![restored(), TokenKey::generate()]).unwrap();
+    assert_eq!(verify(&rotated, &LISTEN, exp - 1), None);
+    let newer = rotated.issue(&LISTEN, &claims).unwrap();
+    let unknown = keys.verify::<serde_json::Value>(&LISTEN, newer.expose(), now());
+    assert_eq!(unknown.err(), Some(TokenError::UnknownKey));
+    let same_name = TokenKey::from_bytes(key.kid(), vec![0; 32]);
+    let others = TokenKeys::new(vec![same_name]).unwrap();
+    assert_eq!(
+        verify(&others, &LISTEN, exp - 1),
         Some(TokenError::Signature)
     );
-    let restored = TokenKey::from_bytes(key.kid(), key.to_bytes().to_vec());
-    assert_eq!(verify(&restored, "listen", exp - 1), None);
+    assert!(TokenKeys::new(Vec::new()).is_none());
+}
+
+#[test]
+fn a_changed_type_does_not_make_a_token_one_of_another_kind() {
+    let keys = TokenKeys::new(vec![TokenKey::generate()]).unwrap();
+    let claims = serde_json::json!({ "exp": now().as_second() + 60 });
+    let token = keys.issue(&LISTEN, &claims).unwrap();
+    let (header, rest) = token.expose().split_once('.').unwrap();
+    let header = String::from_utf8(URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    let header = header.replace("\"listen\"", "\"job\"");
+    let forged = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
+    let job = Purpose {
+        typ: "job",
+        ..LISTEN
+    };
+    let refused = keys.verify::<serde_json::Value>(&job, &forged, now());
+    assert_eq!(refused.err(), Some(TokenError::Signature));
+}
+
+#[test]
+fn an_identity_token_is_verified_with_the_published_key() {
+    let key = IdTokenKey::generate().unwrap();
+    let restored = IdTokenKey::from_pkcs8(key.kid(), &key.to_pkcs8().unwrap()).unwrap();
+    let claims = serde_json::json!({ "iss": "us", "aud": "them", "exp": 4_000_000_000_i64 });
+    let token = restored.issue(&claims).unwrap();
+    let jwk: Jwk = serde_json::from_value(key.to_jwk()).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(Algorithm::RS256);
+    validation.set_audience(&["them"]);
+    validation.set_issuer(&["us"]);
+    let decoding = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+    let read = jsonwebtoken::decode::<serde_json::Value>(token.expose(), &decoding, &validation);
+    let read = read.unwrap();
+    assert_eq!(read.header.kid.as_deref(), Some(key.kid()));
+    assert_eq!(read.claims, claims);
 }
 
 #[test]

@@ -1,14 +1,17 @@
 //! Who calls: the credential of a request, checked against keys and store.
 
 use crate::rules::access::{
-    Caller, JOB, JobClaims, LISTEN, ListenClaims, Scopes, job_counts, listener_counts, pat_counts,
+    Caller, JOB, JobClaims, LISTEN, ListenClaims, PRINCIPAL, PrincipalClaims, Scopes, job_counts,
+    listener_counts, pat_counts,
 };
 use crate::rules::refusal::Refusal;
 use crate::service::{Failure, Service};
 use crate::store::{agents, pats, requests};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dayfly_keys::service_token::{Purpose, TokenError, claimed_typ};
 use dayfly_wire::secret::SecretText;
+use serde::de::DeserializeOwned;
 
 /// The longest `Authorization` that is looked at.
 const MAX_HEADER: usize = 16 * 1024;
@@ -40,69 +43,104 @@ pub fn parse(header: &str) -> Option<Credential> {
     None
 }
 
+/// What a credential is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It stands for somebody.
+    Counts(Caller),
+    /// It was given by this service, and its time is over.
+    Ended,
+    /// Nothing of it is known: somebody may be trying.
+    Unknown,
+}
+
 impl Service {
     /// The caller that a credential stands for. Every credential that does not count gets the same refusal.
     pub async fn authenticate(&self, credential: &Credential) -> Result<Caller, Failure> {
-        let caller = match credential {
-            Credential::Bearer(token) => match self.listener(token).await? {
-                Some(caller) => Some(caller),
-                None => self.job_or_administrator(token).await?,
-            },
-            // An agent never sends its listen token this way; git sends a job's token so.
-            Credential::Basic(password) => self.job_or_administrator(password).await?,
-        };
-        Ok(caller.ok_or_else(Refusal::unauthorized)?)
-    }
-
-    async fn job_or_administrator(&self, token: &SecretText) -> Result<Option<Caller>, Failure> {
-        match self.running_job(token).await? {
-            Some(caller) => Ok(Some(caller)),
-            None => self.administrator(token).await,
+        match self.judge_credential(credential).await? {
+            Judged::Counts(caller) => Ok(caller),
+            Judged::Ended | Judged::Unknown => Err(Refusal::unauthorized().into()),
         }
     }
 
-    async fn listener(&self, token: &SecretText) -> Result<Option<Caller>, Failure> {
-        let verified = self
-            .keys
-            .tokens
-            .verify::<ListenClaims>(LISTEN, token.expose(), self.now());
-        let Ok(claims) = verified else {
-            return Ok(None);
+    /// What a credential is.
+    pub async fn judge_credential(&self, credential: &Credential) -> Result<Judged, Failure> {
+        let (token, is_bearer) = match credential {
+            Credential::Bearer(token) => (token, true),
+            Credential::Basic(password) => (password, false),
+        };
+        let typ = claimed_typ(token.expose());
+        match typ.as_deref() {
+            // An agent never sends its listen token as a password; git sends a job's token so.
+            Some(typ) if typ == LISTEN.typ && is_bearer => self.listener(token).await,
+            Some(typ) if typ == JOB.typ => self.running_job(token).await,
+            Some(typ) if typ == PRINCIPAL.typ => self.service_principal(token).await,
+            Some(_) | None => self.administrator(token).await,
+        }
+    }
+
+    async fn listener(&self, token: &SecretText) -> Result<Judged, Failure> {
+        let claims: ListenClaims = match self.verify(&LISTEN, token) {
+            Ok(claims) => claims,
+            Err(judged) => return Ok(judged),
         };
         let mut conn = self.store.read().await?;
         let agent = agents::by_id(&mut conn, claims.agent).await?;
-        Ok(agent
-            .filter(|agent| listener_counts(&claims, agent))
-            .map(|_| Caller::Listener(claims)))
+        let counts = agent.is_some_and(|agent| listener_counts(&claims, &agent));
+        Ok(counts.then_some(Caller::Listener(claims)).into())
     }
 
-    async fn running_job(&self, token: &SecretText) -> Result<Option<Caller>, Failure> {
-        let verified = self
-            .keys
-            .tokens
-            .verify::<JobClaims>(JOB, token.expose(), self.now());
-        let Ok(claims) = verified else {
-            return Ok(None);
+    async fn running_job(&self, token: &SecretText) -> Result<Judged, Failure> {
+        let claims: JobClaims = match self.verify(&JOB, token) {
+            Ok(claims) => claims,
+            Err(judged) => return Ok(judged),
         };
         let mut conn = self.store.read().await?;
         let request = requests::by_id(&mut conn, claims.request).await?;
-        Ok(request
-            .filter(|request| job_counts(&claims, request))
-            .map(|_| Caller::Job(claims)))
+        let counts = request.is_some_and(|request| job_counts(&claims, &request));
+        Ok(counts.then_some(Caller::Job(claims)).into())
     }
 
-    async fn administrator(&self, token: &SecretText) -> Result<Option<Caller>, Failure> {
+    async fn service_principal(&self, token: &SecretText) -> Result<Judged, Failure> {
+        let claims: PrincipalClaims = match self.verify(&PRINCIPAL, token) {
+            Ok(claims) => claims,
+            Err(judged) => return Ok(judged),
+        };
+        Ok(self.principal_caller(&claims).await?.into())
+    }
+
+    fn verify<C: DeserializeOwned>(
+        &self,
+        purpose: &Purpose<'_>,
+        token: &SecretText,
+    ) -> Result<C, Judged> {
+        let verified = self.keys.verify(purpose, token.expose(), self.now());
+        verified.map_err(|error| match error {
+            TokenError::Expired => Judged::Ended,
+            _ => Judged::Unknown,
+        })
+    }
+
+    /// Unknown, expired and revoked tokens take the same way: one hash, one look into the store.
+    async fn administrator(&self, token: &SecretText) -> Result<Judged, Failure> {
         let hash = dayfly_keys::pat::hash(token.expose());
         let mut conn = self.store.read().await?;
         let pat = pats::by_hash(&mut conn, &hash).await?;
         let Some(pat) = pat.filter(|pat| pat_counts(pat, self.now())) else {
-            return Ok(None);
+            return Ok(Judged::Unknown);
         };
         let scopes: Scopes = pat.scopes.parse()?;
-        Ok(Some(Caller::Administrator {
+        Ok(Judged::Counts(Caller::Administrator {
             name: pat.name,
             scopes,
         }))
+    }
+}
+
+impl From<Option<Caller>> for Judged {
+    /// What a good token of the service stands for, if that is still there.
+    fn from(caller: Option<Caller>) -> Self {
+        caller.map_or(Self::Ended, Self::Counts)
     }
 }
 

@@ -1,15 +1,21 @@
 //! The service's secret keys and its id: one file beside the database, never in it.
+//!
+//! `dayfly-pool rotate-keys` adds keys to it; a service that runs takes the new file up.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use dayfly_keys::sealing::{SealHeader, SealingKey, SealingKeys};
-use dayfly_keys::service_token::TokenKey;
+mod document;
+
+use crate::stamp::Stamp;
+use dayfly_keys::id_token::IdTokenKey;
+use dayfly_keys::sealing::{SealError, SealHeader};
+use dayfly_keys::service_token::{Purpose, TokenError};
 use dayfly_wire::ids::AgentId;
 use dayfly_wire::secret::SecretText;
-use serde::{Deserialize, Serialize};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use document::{Document, Keys};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -29,6 +35,12 @@ pub enum KeyFileError {
     /// The file is not what this service wrote.
     #[error("failed to read the key file {0}: not a key file; restore it from a backup")]
     Malformed(PathBuf),
+    /// The file was exchanged for that of another service.
+    #[error("failed to take up the key file {0}: it belongs to another service")]
+    OtherService(PathBuf),
+    /// A key could not be made.
+    #[error("failed to make a key: {0}")]
+    Key(#[from] dayfly_keys::KeyError),
 }
 
 /// A sealed value did not open, or a value could not be sealed.
@@ -40,42 +52,70 @@ pub struct SealedValueError {
     reason: String,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    instance_id: Uuid,
-    token_keys: Vec<StoredKey>,
-    sealing_keys: Vec<StoredKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredKey {
-    kid: String,
-    key: SecretText,
-}
-
 /// The service's id and keys.
 pub struct ServiceKeys {
     /// The service's id: clients cache by it.
     pub instance: Uuid,
-    /// Signs listen tokens and job tokens.
-    pub tokens: TokenKey,
-    sealing: SealingKeys,
+    path: PathBuf,
+    current: RwLock<Arc<Current>>,
+}
+
+struct Current {
+    stamp: Stamp,
+    keys: Keys,
 }
 
 impl ServiceKeys {
     /// Reads the key file of a data directory, or makes it.
     pub fn open(directory: &Path) -> Result<Self, KeyFileError> {
         let path = directory.join(FILE);
-        let io = |source| KeyFileError::Io {
-            path: path.clone(),
-            source,
-        };
         if !path.exists() {
-            create(&path, &new_document()).map_err(io)?;
+            document::create(&path, &Document::new()).map_err(io(&path))?;
         }
-        let text = Zeroizing::new(std::fs::read_to_string(&path).map_err(io)?);
-        read(&text).ok_or(KeyFileError::Malformed(path))
+        let (instance, current) = read(&path)?;
+        Ok(Self {
+            instance,
+            path,
+            current: RwLock::new(Arc::new(current)),
+        })
+    }
+
+    /// Takes the file up when it is another one than before; answers whether it was.
+    pub fn refresh(&self) -> Result<bool, KeyFileError> {
+        let stamp = Stamp::of(&self.path).map_err(io(&self.path))?;
+        if stamp == self.current().stamp {
+            return Ok(false);
+        }
+        let (instance, current) = read(&self.path)?;
+        if instance != self.instance {
+            return Err(KeyFileError::OtherService(self.path.clone()));
+        }
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+        Ok(true)
+    }
+
+    /// Signs claims for a purpose with the newest key.
+    pub fn issue<C: Serialize>(
+        &self,
+        purpose: &Purpose<'_>,
+        claims: &C,
+    ) -> Result<SecretText, TokenError> {
+        self.current().keys.tokens.issue(purpose, claims)
+    }
+
+    /// Checks a token of this service. One under a key that is not known is looked at again when the file is another
+    /// one by now: a neighbour may have signed with a key that was just added.
+    pub fn verify<C: DeserializeOwned>(
+        &self,
+        purpose: &Purpose<'_>,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<C, TokenError> {
+        let verify = || self.current().keys.tokens.verify(purpose, token, now);
+        match verify() {
+            Err(TokenError::UnknownKey) if self.has_refreshed() => verify(),
+            verified => verified,
+        }
     }
 
     /// Seals a value for one row: it opens for no other.
@@ -90,7 +130,9 @@ impl ServiceKeys {
             name: name.to_owned(),
             reason: reason.to_string(),
         };
-        let blob = self
+        let current = self.current();
+        let blob = current
+            .keys
             .sealing
             .seal(&self.header(kind, name), plain)
             .map_err(|error| failed(&error))?;
@@ -109,14 +151,66 @@ impl ServiceKeys {
             name: name.to_owned(),
             reason,
         };
-        let (header, plain) = self
-            .sealing
-            .open(sealed.as_bytes())
-            .map_err(|error| failed(error.to_string()))?;
+        let open = || self.current().keys.sealing.open(sealed.as_bytes());
+        let opened = match open() {
+            Err(SealError::UnknownKey(_)) if self.has_refreshed() => open(),
+            opened => opened,
+        };
+        let (header, plain) = opened.map_err(|error| failed(error.to_string()))?;
         if header != self.header(kind, name) {
             return Err(failed("it belongs to another row".to_owned()));
         }
         Ok(plain)
+    }
+
+    /// Signs the claims of an identity token. The first one makes the key: call it where blocking is allowed.
+    pub fn issue_id_token<C: Serialize>(&self, claims: &C) -> Result<SecretText, KeyFileError> {
+        self.ensure_id_token_key()?;
+        let current = self.current();
+        let newest = current.keys.id_tokens.last();
+        let newest = newest.ok_or_else(|| KeyFileError::Malformed(self.path.clone()))?;
+        Ok(newest.issue(claims)?)
+    }
+
+    /// The public keys of identity tokens as a JSON Web Key Set. The first call makes a key: call it where blocking is
+    /// allowed.
+    pub fn id_token_key_set(&self) -> Result<serde_json::Value, KeyFileError> {
+        self.ensure_id_token_key()?;
+        let current = self.current();
+        let keys: Vec<_> = current
+            .keys
+            .id_tokens
+            .iter()
+            .map(IdTokenKey::to_jwk)
+            .collect();
+        Ok(serde_json::json!({ "keys": keys }))
+    }
+
+    /// Services that nobody asks for identity tokens, as most are, spend no time on an RSA key.
+    fn ensure_id_token_key(&self) -> Result<(), KeyFileError> {
+        if !self.current().keys.id_tokens.is_empty() {
+            return Ok(());
+        }
+        let locked = document::lock(&self.path).map_err(io(&self.path))?;
+        let mut document = Document::read(&self.path)?;
+        if !document.has_id_token_key() {
+            let added = document.add_id_token_key(&IdTokenKey::generate()?);
+            added.ok_or(dayfly_keys::KeyError::Generate)?;
+            document::replace(&self.path, &document).map_err(io(&self.path))?;
+        }
+        drop(locked);
+        self.refresh().map(|_| ())
+    }
+
+    fn has_refreshed(&self) -> bool {
+        self.refresh().unwrap_or_else(|error| {
+            tracing::warn!(%error, "kept the keys that were read before");
+            false
+        })
+    }
+
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn header(&self, kind: &str, name: &str) -> SealHeader {
@@ -129,51 +223,31 @@ impl ServiceKeys {
     }
 }
 
-fn new_document() -> Document {
-    let tokens = TokenKey::generate();
-    let sealing = SealingKey::generate();
-    let stored = |kid: &str, bytes: &[u8]| StoredKey {
-        kid: kid.to_owned(),
-        key: SecretText::new(STANDARD.encode(bytes)),
-    };
-    Document {
-        instance_id: Uuid::new_v4(),
-        token_keys: vec![stored(tokens.kid(), &tokens.to_bytes())],
-        sealing_keys: vec![stored(sealing.id(), &sealing.to_bytes())],
-    }
+/// Adds a new key of each kind to the file of a data directory; answers how many older token keys still verify.
+pub fn rotate(directory: &Path, now: Timestamp) -> Result<usize, KeyFileError> {
+    let path = directory.join(FILE);
+    let id_token = IdTokenKey::generate()?;
+    let _locked = document::lock(&path).map_err(io(&path))?;
+    let mut document = Document::read(&path)?;
+    let rotated = document.rotate(&id_token, now);
+    rotated.ok_or(dayfly_keys::KeyError::Generate)?;
+    document::replace(&path, &document).map_err(io(&path))?;
+    Ok(document.token_keys() - 1)
 }
 
-/// Writes the file whole or not at all; when two processes start at once, the first one's file stays.
-fn create(path: &Path, document: &Document) -> std::io::Result<()> {
-    let text = Zeroizing::new(serde_json::to_vec_pretty(document)?);
-    let temporary = path.with_extension(format!("{}.tmp", Uuid::new_v4()));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    let linked = std::fs::hard_link(&temporary, path);
-    std::fs::remove_file(&temporary)?;
-    match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+fn read(path: &Path) -> Result<(Uuid, Current), KeyFileError> {
+    // The stamp comes first: a file that is exchanged in between is then read again, not missed.
+    let stamp = Stamp::of(path).map_err(io(path))?;
+    let document = Document::read(path)?;
+    let keys = document.keys();
+    let keys = keys.ok_or_else(|| KeyFileError::Malformed(path.to_owned()))?;
+    Ok((document.instance_id, Current { stamp, keys }))
 }
 
-fn read(text: &str) -> Option<ServiceKeys> {
-    let document: Document = serde_json::from_str(text).ok()?;
-    let decode = |stored: &StoredKey| STANDARD.decode(stored.key.expose()).ok();
-    let newest = document.token_keys.last()?;
-    let sealing: Option<Vec<SealingKey>> = document
-        .sealing_keys
-        .iter()
-        .map(|stored| SealingKey::from_bytes(&stored.kid, &Zeroizing::new(decode(stored)?)).ok())
-        .collect();
-    Some(ServiceKeys {
-        instance: document.instance_id,
-        tokens: TokenKey::from_bytes(&newest.kid, decode(newest)?),
-        sealing: SealingKeys::new(sealing?).ok()?,
-    })
+fn io(path: &Path) -> impl Fn(std::io::Error) -> KeyFileError + use<> {
+    let path = path.to_owned();
+    move |source| KeyFileError::Io {
+        path: path.clone(),
+        source,
+    }
 }

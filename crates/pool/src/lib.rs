@@ -11,9 +11,11 @@
 
 pub mod auth;
 pub mod clock;
+mod connections;
 pub mod feed;
 pub mod git;
 pub mod hook;
+pub mod issuers;
 pub mod keyfile;
 pub mod message;
 pub mod metrics;
@@ -22,6 +24,9 @@ mod routes;
 pub mod rules;
 pub mod server;
 pub mod service;
+mod stamp;
 pub mod store;
 pub mod testing;
+pub mod throttle;
+pub mod tls;
 pub mod wakes;

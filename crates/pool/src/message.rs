@@ -140,6 +140,13 @@ pub fn with_token(
     message
 }
 
+/// The repository that `checkout: self` means.
+pub fn own_repository(message: &JobMessage) -> Option<Uuid> {
+    let repositories = message.resources.repositories.iter();
+    let mut own = repositories.filter(|repository| repository.alias == SELF);
+    own.next()?.properties.id.parse().ok()
+}
+
 /// Where a repository is cloned from.
 pub fn clone_url(base_url: &str, repository: &RepositoryEntity) -> String {
     format!(
@@ -157,7 +164,7 @@ pub fn is_set_by_service(name: &str) -> bool {
         .any(|own| own.eq_ignore_ascii_case(name))
 }
 
-const SERVICE_VARIABLES: [&str; 23] = [
+const SERVICE_VARIABLES: [&str; 24] = [
     "system",
     "system.hosttype",
     "system.servertype",
@@ -176,6 +183,7 @@ const SERVICE_VARIABLES: [&str; 23] = [
     "system.jobName",
     "system.jobDisplayName",
     "system.jobAttempt",
+    "system.oidcRequestUri",
     "agent.readOnlyVariables",
     "build.buildId",
     "build.buildNumber",
@@ -199,7 +207,7 @@ fn service_variables(facts: &Facts<'_>) -> BTreeMap<String, Variable> {
     } = facts;
     let plan = &request.plan;
     let collection_uri = format!("{base_url}/");
-    let values: [String; 23] = [
+    let values: [String; 24] = [
         "build".to_owned(),
         "build".to_owned(),
         "OnPremises".to_owned(),
@@ -218,6 +226,10 @@ fn service_variables(facts: &Facts<'_>) -> BTreeMap<String, Variable> {
         facts.job_name.to_owned(),
         request.name.clone(),
         "1".to_owned(),
+        format!(
+            "{base_url}/{}/_apis/distributedtask/hubs/Build/plans/{}/jobs/{}/oidctoken",
+            plan.project, plan.id, request.job
+        ),
         "true".to_owned(),
         plan.build.to_string(),
         plan.build_number.clone(),

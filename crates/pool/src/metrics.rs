@@ -1,7 +1,7 @@
 //! What the service counts, as Prometheus reads it.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Counters since the start.
 #[derive(Default)]
@@ -20,6 +20,12 @@ pub struct Metrics {
     pub tokens_refused: Counter,
     /// Calls without a credential that counts.
     pub unauthorized: Counter,
+    /// Bad credentials whose refusal was held back.
+    pub throttled: Counter,
+    /// Connections that were not taken because their source had too many.
+    pub connections_refused: Counter,
+    /// Connections that are open.
+    pub connections: Level,
     /// Git processes started for clients.
     pub git_requests: Counter,
     /// Calls of the hook that were taken.
@@ -40,6 +46,32 @@ impl Counter {
 
     fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Default)]
+pub struct Level(AtomicUsize);
+
+/// One of those that a level counts; it goes down when this is dropped.
+pub struct Counted<'a>(&'a Level);
+
+impl Level {
+    /// One more, until what is answered is dropped.
+    pub fn enter(&self) -> Counted<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Counted(self)
+    }
+
+    /// How many there are.
+    pub fn value(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -97,6 +129,16 @@ impl Metrics {
                 &self.unauthorized,
             ),
             (
+                "throttled_total",
+                "Refusals held back because one source tries credentials.",
+                &self.throttled,
+            ),
+            (
+                "connections_refused_total",
+                "Connections not taken because their source had too many.",
+                &self.connections_refused,
+            ),
+            (
                 "git_requests_total",
                 "Git requests served.",
                 &self.git_requests,
@@ -114,6 +156,12 @@ impl Metrics {
         ] {
             line("counter", name, help, &counter.value());
         }
+        line(
+            "gauge",
+            "connections",
+            "Connections that are open.",
+            &self.connections.value(),
+        );
         line(
             "gauge",
             "requests_waiting",

@@ -2,18 +2,23 @@
 
 pub mod agents;
 pub mod builds;
+pub mod client_credentials;
 pub mod definitions;
 pub mod dispatch;
 pub mod endings;
 pub mod events;
 pub mod jobs;
+pub mod keys;
 pub mod logs;
 pub mod messages;
+pub mod oidc;
 pub mod pats;
 pub mod plans;
 pub mod pools;
+pub mod principals;
 pub mod projects;
 pub mod queueing;
+pub mod reach;
 pub mod repositories;
 pub mod requests;
 pub mod runs;

@@ -4,16 +4,19 @@ mod agents;
 mod builds;
 mod definitions;
 mod discovery;
-mod extract;
+mod entra;
+pub(crate) mod extract;
 mod git;
 mod jobs;
 mod logs;
 mod messages;
 mod oauth;
+mod oidc;
 mod plans;
 mod pools;
 mod reply;
 mod requests;
+mod table;
 
 use crate::service::Service;
 use axum::Router;
@@ -41,10 +44,7 @@ pub(crate) fn service(
 > + Clone
 + Send
 + 'static {
-    let collection = collection_path(&app.settings.public_url);
-    let router = Router::new()
-        .nest(&collection, api())
-        .merge(discovery::probes())
+    let router = router(&app.settings.public_url)
         .fallback(reply::nothing_here)
         .layer(DefaultBodyLimit::max(MAX_DOCUMENT))
         .with_state(app);
@@ -53,10 +53,24 @@ pub(crate) fn service(
         .map_response(reply::with_length)
 }
 
+/// Every route as `METHOD /path`, sorted; a path's parameters are in braces.
+pub(crate) fn list(public_url: &str) -> Vec<String> {
+    table::of(&router(public_url))
+}
+
+fn router(public_url: &str) -> Router<App> {
+    Router::new()
+        .nest(&collection_path(public_url), api())
+        .merge(discovery::probes())
+        .merge(entra::at_root())
+}
+
 fn api() -> Router<App> {
     Router::new()
         .merge(discovery::routes())
         .merge(oauth::routes())
+        .merge(oidc::routes())
+        .merge(entra::routes())
         .merge(pools::routes())
         .merge(agents::routes())
         .merge(messages::routes())

@@ -10,13 +10,17 @@ pub mod definition;
 pub mod discovery;
 pub mod entities;
 pub mod log;
+pub mod oidc;
+pub mod principal;
 pub mod queue;
 pub mod queueing;
+pub mod reach;
 pub mod refusal;
 pub mod request;
 pub mod run;
 #[cfg(test)]
 mod samples;
 pub mod session;
+pub mod throttle;
 pub mod timeline;
 pub mod token;

@@ -4,11 +4,13 @@ use crate::clock::Clock;
 use crate::feed::Feed;
 use crate::git::GitError;
 use crate::hook::{QueueBell, WakeHook};
+use crate::issuers::Issuers;
 use crate::keyfile::{KeyFileError, SealedValueError, ServiceKeys};
 use crate::metrics::Metrics;
 use crate::rules::refusal::Refusal;
 use crate::store::dialect::{Conn, WriteTransaction};
 use crate::store::{Store, StoreError};
+use crate::throttle::Throttle;
 use crate::wakes::Wakes;
 use dayfly_wire::ids::{AgentId, RequestId};
 use jiff::{SignedDuration, Timestamp};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub retention: SignedDuration,
     /// Whom to tell that a queue has changed.
     pub wake_hook: Option<Arc<WakeHook>>,
+    /// For whom jobs may have identity tokens, beside [`crate::rules::oidc::AUDIENCE`].
+    pub oidc_audiences: Vec<String>,
 }
 
 /// Why a service did not start.
@@ -107,6 +111,10 @@ pub struct Service {
     pub queue_bell: QueueBell,
     /// Console lines.
     pub feed: Feed,
+    /// Issuers whose word about service principals counts.
+    pub issuers: Issuers,
+    /// Slows those who try credentials.
+    pub throttle: Throttle,
     /// What it counts.
     pub metrics: Metrics,
     /// Cancelled when it is to end.
@@ -131,6 +139,8 @@ impl Service {
             wakes: Wakes::default(),
             queue_bell: QueueBell::default(),
             feed: Feed::default(),
+            issuers: Issuers::default(),
+            throttle: Throttle::default(),
             metrics: Metrics::default(),
             shutdown: CancellationToken::new(),
             git_slots: Arc::new(tokio::sync::Semaphore::new(GIT_SLOTS)),

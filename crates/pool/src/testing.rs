@@ -4,8 +4,9 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::hook::WakeHook;
 use crate::ops::pats;
 use crate::rules::access::{Caller, ListenClaims, Scopes};
-use crate::server;
+use crate::server::{self, Limits, Options, ServeError};
 use crate::service::{POLL_HOLD, RETENTION, Service, Settings};
+use crate::tls::Certificates;
 use dayfly_wire::ids::{AgentId, ClientId, PoolId, RequestId};
 use dayfly_wire::queue::{QueueJob, QueuedJob};
 use dayfly_wire::request::JobRequest;
@@ -30,12 +31,14 @@ pub struct PoolBuilder {
     poll_hold: Duration,
     directory: Option<PathBuf>,
     wake_hook: Option<Arc<WakeHook>>,
+    oidc_audiences: Vec<String>,
+    options: Options,
 }
 
 /// A running service. It ends, and its directory goes, when the handle is dropped.
 pub struct PoolHandle {
     service: Arc<Service>,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<Result<(), ServeError>>,
     clock: Option<Arc<ManualClock>>,
     directory: PathBuf,
     owns_directory: bool,
@@ -60,6 +63,27 @@ impl PoolBuilder {
     #[must_use]
     pub fn poll_hold(mut self, hold: Duration) -> Self {
         self.poll_hold = hold;
+        self
+    }
+
+    /// That gives identity tokens for one more audience.
+    #[must_use]
+    pub fn oidc_audience(mut self, audience: &str) -> Self {
+        self.oidc_audiences.push(audience.to_owned());
+        self
+    }
+
+    /// With other limits than those outside tests.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// With TLS.
+    #[must_use]
+    pub fn tls(mut self, certificates: Arc<Certificates>) -> Self {
+        self.options.tls = Some(certificates);
         self
     }
 
@@ -93,6 +117,7 @@ impl PoolBuilder {
             poll_hold: self.poll_hold,
             retention: RETENTION,
             wake_hook: self.wake_hook.clone(),
+            oidc_audiences: self.oidc_audiences.clone(),
         };
         let clock: Arc<dyn Clock> = match &self.clock {
             Some(clock) => Arc::<ManualClock>::clone(clock),
@@ -105,10 +130,11 @@ impl PoolBuilder {
     pub async fn start(mut self) -> Result<PoolHandle, TestError> {
         let owns_directory = self.directory.is_none();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let public_url = format!("http://{}/default", listener.local_addr()?);
+        let scheme = self.options.tls.as_ref().map_or("http", |_| "https");
+        let public_url = format!("{scheme}://{}/default", listener.local_addr()?);
         let service = self.open_at(public_url).await?;
         let directory = service.settings.data_dir.clone();
-        let serving = tokio::spawn(server::serve(Arc::clone(&service), listener));
+        let serving = tokio::spawn(server::serve(Arc::clone(&service), listener, self.options));
         Ok(PoolHandle {
             service,
             serving,
@@ -132,6 +158,8 @@ impl PoolHandle {
             poll_hold: POLL_HOLD,
             directory: None,
             wake_hook: None,
+            oidc_audiences: Vec::new(),
+            options: Options::default(),
         }
     }
 
@@ -143,6 +171,16 @@ impl PoolHandle {
     /// The data directory.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Every route as `METHOD /path`, sorted; a path's parameters are in braces.
+    pub fn routes(&self) -> Vec<String> {
+        crate::routes::list(self.url())
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        self.service.metrics.connections.value()
     }
 
     /// The service itself.

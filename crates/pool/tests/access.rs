@@ -115,6 +115,7 @@ async fn without_a_credential_everything_is_refused_with_both_challenges() {
     let fixture = Fixture::start().await;
     let agent = fixture.register("one").await;
     let unknown = SecretText::from("nobody-knows-this-token");
+    fixture.service.service().throttle.tolerate(u32::MAX);
     for (method, path) in calls(&fixture, &agent, NIL, NIL) {
         for token in [None, Some(&unknown)] {
             let answer = fixture
@@ -329,6 +330,57 @@ async fn a_revoked_an_expired_and_an_unknown_token_cannot_be_told_apart() {
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0], answers[2]);
     assert_eq!(answers[0].0, 401);
+}
+
+#[tokio::test]
+async fn whoever_tries_credentials_is_slowed_and_what_counts_is_not() {
+    let fixture = Fixture::start().await;
+    let path = "/_apis/distributedtask/pools";
+    let held_back = async || {
+        let probes = fixture.service.url().strip_suffix("/default").unwrap();
+        let url = format!("{probes}/metrics");
+        let metrics = common::call_at(&url, "GET", None, None).await.body;
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("dayfly_pool_throttled_total"));
+        line.unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse::<u32>()
+            .unwrap()
+    };
+    let guess = async |number: u32| {
+        let guess = SecretText::new(format!("guess-{number}"));
+        fixture.call("GET", path, Some(&guess), None).await
+    };
+    for number in 0..10 {
+        assert_eq!(guess(number).await.status, 401);
+    }
+    assert_eq!(held_back().await, 0, "some mistakes are free");
+    for number in 10..13 {
+        guess(number).await;
+    }
+    let before = std::time::Instant::now();
+    let last = guess(13).await;
+    assert!(before.elapsed() >= std::time::Duration::from_millis(400));
+    assert_eq!(
+        (last.status, last.type_key().as_str()),
+        (401, key::UNAUTHORIZED)
+    );
+    assert_eq!(held_back().await, 4);
+    for _ in 0..5 {
+        let valid = fixture.call("GET", path, Some(&fixture.pat), None).await;
+        assert_eq!(valid.status, 200);
+        let none = fixture.call("GET", path, None, None).await;
+        assert_eq!(none.status, 401, "a client that waits for the challenge");
+    }
+    assert_eq!(held_back().await, 4);
+    let agent = fixture.register("one").await;
+    let url = agent.record.authorization.as_ref().unwrap();
+    let (status, _) = common::ask_token(url.authorization_url.as_ref().unwrap(), "x.y.z").await;
+    assert_eq!(status, 400);
+    assert_eq!(held_back().await, 5, "assertions are credentials too");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 mod common;
 
 use common::{Fixture, Taken};
+use dayfly_pool_service::ops::reach;
+use dayfly_pool_service::rules::reach::TokenScope;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::queue::GitRepository;
 use dayfly_wire::secret::SecretText;
@@ -274,4 +276,88 @@ async fn names_that_could_be_paths_are_refused() {
         let answer = fixture.call("GET", path, Some(&fixture.pat), None).await;
         assert_eq!(answer.status, 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_job_reads_and_pushes_as_far_as_its_pipeline_says() {
+    let repository = Repository::start().await;
+    let fixture = &repository.fixture;
+    let create = async |project: &str, name: &str| {
+        let draft = GitRepository {
+            name: name.to_owned(),
+            ..GitRepository::default()
+        };
+        let made = fixture.admin.create_repository(project, &draft).await;
+        made.unwrap().remote_url.unwrap()
+    };
+    let (neighbour, elsewhere) = (create("demo", "lib").await, create("other", "app").await);
+    let reads = async |url: &str, token: &SecretText| {
+        git(&["ls-remote", "--quiet", url], Some(&bearer(token)))
+            .await
+            .status
+            .success()
+    };
+    let target = repository.target("source");
+    let target = target.to_str().unwrap();
+    let pushes = async |url: &str, token: &SecretText, branch: &str| {
+        let to = format!("HEAD:refs/heads/{branch}");
+        let push = ["-C", target, "push", "--quiet", url, &to];
+        git(&push, Some(&bearer(token))).await.status.success()
+    };
+    let agent = fixture.register("one").await;
+    let mut session = agent.open().await;
+    let queued = json!({"name": "deploy", "repository": "app", "steps": [{"checkout": "self"}]});
+
+    fixture.queue_with(queued.clone()).await;
+    let taken = agent.take_job(&session).await;
+    assert!(reads(&neighbour, &taken.token).await);
+    assert!(
+        !reads(&elsewhere, &taken.token).await,
+        "another project's sources"
+    );
+    assert!(
+        !pushes(&repository.url, &taken.token, "a").await,
+        "nobody allowed it"
+    );
+    taken.complete(fixture, TaskResult::Succeeded).await;
+
+    let store = &fixture.service.service().store;
+    let (scope, now) = (
+        Some(TokenScope::Collection),
+        fixture.service.service().now(),
+    );
+    let set = reach::change(store, "demo", "Deploy", scope, Some(true), now)
+        .await
+        .unwrap();
+    let unchanged = reach::change(store, "demo", "deploy", None, None, now)
+        .await
+        .unwrap();
+    assert_eq!(set, unchanged);
+    session = agent.reopen(&session).await;
+    fixture.queue_with(queued).await;
+    let taken = agent.take_job(&session).await;
+    assert!(reads(&elsewhere, &taken.token).await);
+    assert!(pushes(&repository.url, &taken.token, "b").await);
+    assert!(
+        !pushes(&neighbour, &taken.token, "b").await,
+        "not its own repository"
+    );
+    assert!(
+        !pushes(&elsewhere, &taken.token, "b").await,
+        "not its own repository"
+    );
+    taken.complete(fixture, TaskResult::Succeeded).await;
+    assert!(
+        !pushes(&repository.url, &taken.token, "c").await,
+        "the job has ended"
+    );
+
+    // Another pipeline's jobs have what theirs allows.
+    session = agent.reopen(&session).await;
+    fixture
+        .queue_with(json!({"repository": "app", "steps": [{"checkout": "self"}]}))
+        .await;
+    let taken = agent.take_job(&session).await;
+    assert!(!reads(&elsewhere, &taken.token).await);
+    assert!(!pushes(&repository.url, &taken.token, "d").await);
 }

@@ -4,9 +4,15 @@
 
 mod common;
 
-use common::{Fixture, TestAgent, ask_token};
+use common::{Fixture, TestAgent, ask_token, within};
+use dayfly_client::Credential;
 use dayfly_keys::agent_key::AgentKey;
+use dayfly_pool_service::clock::{Clock, SystemClock};
+use dayfly_pool_service::testing::{ALL_SCOPES, PoolHandle};
+use dayfly_wire::agent::{Agent, AgentAuthorization};
+use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::ClientId;
+use dayfly_wire::secret::SecretText;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -153,4 +159,97 @@ async fn what_is_no_token_request_is_a_bad_request() {
         .await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["error"], "invalid_request");
+}
+
+#[tokio::test]
+async fn a_repeated_assertion_is_known_after_a_restart_and_when_two_come_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = SystemClock.now();
+    let builder = |at| {
+        PoolHandle::builder()
+            .directory(directory.path())
+            .manual_clock(at)
+    };
+    let mut first = builder(start).start().await.unwrap();
+    common::install_tls();
+    let pool = first.create_pool("linux").await.unwrap();
+    let pat = first.pat(ALL_SCOPES).await.unwrap();
+    let admin = common::client(first.url(), Credential::Pat(pat));
+    let key = AgentKey::generate().unwrap();
+    let draft = Agent {
+        name: "one".to_owned(),
+        authorization: Some(AgentAuthorization {
+            public_key: Some(key.public().to_wire()),
+            ..AgentAuthorization::default()
+        }),
+        ..Agent::default()
+    };
+    let agent = admin.register_agent(pool, &draft).await.unwrap();
+    let client = agent.authorization.unwrap().client_id.unwrap();
+    // The audience names the port, which is another one after the restart; each service checks its own.
+    let sign = |url: &str, jti| {
+        let audience = format!("{url}/_apis/oauth2/token");
+        let assertion = key.sign_assertion(client, &audience, jti, start).unwrap();
+        (audience, assertion.expose().to_owned())
+    };
+    let jti = Uuid::new_v4();
+    let (url, assertion) = sign(first.url(), jti);
+    let (one, other) = tokio::join!(ask_token(&url, &assertion), ask_token(&url, &assertion));
+    assert_eq!((one.0, &one.1), (200, &other.1), "both get the same token");
+    first.stop().await.unwrap();
+
+    let second = builder(start + SignedDuration::from_secs(31))
+        .start()
+        .await
+        .unwrap();
+    let (url, assertion) = sign(second.url(), jti);
+    let (status, answer) = ask_token(&url, &assertion).await;
+    assert_eq!((status, &answer["error"]), (400, &"invalid_client".into()));
+    let (url, another) = sign(second.url(), Uuid::new_v4());
+    assert_eq!(ask_token(&url, &another).await.0, 200);
+}
+
+#[tokio::test]
+async fn keys_rotate_under_a_running_service_and_older_tokens_count_until_they_end() {
+    let fixture = Fixture::start().await;
+    let agent = fixture.register("one").await;
+    let session = agent.open().await;
+    fixture.queue().await;
+    let taken = agent.take_job(&session).await;
+    let older = agent.listen_token(&fixture).await;
+    let kid = |token: &SecretText| {
+        use base64::Engine;
+        let header = token.expose().split('.').next().unwrap().to_owned();
+        let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header);
+        let header: serde_json::Value = serde_json::from_slice(&header.unwrap()).unwrap();
+        header["kid"].as_str().unwrap().to_owned()
+    };
+    let directory = fixture.service.directory().to_owned();
+    for older_ones in [1, 2] {
+        let newest = agent.listen_token(&fixture).await;
+        let rotated = dayfly_pool_service::keyfile::rotate(&directory, SystemClock.now());
+        assert_eq!(rotated.unwrap(), older_ones);
+        within("a token under the new key", async {
+            while kid(&agent.listen_token(&fixture).await) == kid(&newest) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    let path = format!(
+        "/_apis/distributedtask/pools/{}/agents/{}",
+        fixture.pool, agent.record.id
+    );
+    let answer = fixture.call("GET", &path, Some(&older), None).await;
+    assert_eq!(
+        answer.status, 200,
+        "a token of two keys ago: {}",
+        answer.body
+    );
+    // What was sealed under the old keys opens: the session's key; and the job's token still reports.
+    let request = taken.message.request_id;
+    fixture.service.cancel(request).await.unwrap();
+    let cancellation = agent.see_cancellation(&session).await;
+    assert_eq!(cancellation.job_id, taken.message.job_id);
+    taken.complete(&fixture, TaskResult::Canceled).await;
 }

@@ -30,3 +30,11 @@ pub struct TokenRefusal {
     #[serde(default)]
     pub error_description: String,
 }
+
+/// An identity token of a job.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OidcToken {
+    /// The token, which others verify.
+    pub oidc_token: SecretText,
+}

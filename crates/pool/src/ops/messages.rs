@@ -7,7 +7,7 @@ use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::{request, session, token};
 use crate::service::{Failure, Service};
 use crate::store::dialect::ReadConnection;
-use crate::store::{agents, messages, requests, sessions};
+use crate::store::{agents, messages, reach, requests, sessions};
 use dayfly_wire::ids::{MessageId, PoolId, SessionId};
 use dayfly_wire::job::JobMessage;
 use dayfly_wire::message::{Envelope, kind};
@@ -109,12 +109,12 @@ impl Service {
     async fn job_body(
         &self,
         conn: &mut ReadConnection,
-        message: &Message,
+        queued: &Message,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-        let Some(request) = requests::by_id(conn, message.request).await? else {
+        let Some(request) = requests::by_id(conn, queued.request).await? else {
             return Ok(None);
         };
-        if request.is_finished() || request.agent != Some(message.agent) {
+        if request.is_finished() || request.agent != Some(queued.agent) {
             return Ok(None);
         }
         let sealed = requests::sealed_message(conn, request.id).await?;
@@ -126,11 +126,12 @@ impl Service {
             .open_sealed(SEALED, &request.id.to_string(), &sealed)?;
         let composed: JobMessage = serde_json::from_slice(&plain)
             .map_err(|_| Failure::Key("a stored job message does not parse".to_owned()))?;
-        let claims = token::job_claims(&request, message.agent, self.now());
+        let reach = reach::of(conn, request.plan.definition).await?;
+        let own = message::own_repository(&composed);
+        let claims = token::job_claims(&request, queued.agent, reach, own, self.now());
         let token = self
             .keys
-            .tokens
-            .issue(JOB, &claims)
+            .issue(&JOB, &claims)
             .map_err(|error| Failure::Key(error.to_string()))?;
         let complete = message::with_token(
             composed,

@@ -2,7 +2,9 @@
 
 use crate::git;
 use crate::message;
-use crate::rules::access::{Caller, Scope, require_code_reader, require_scope};
+use crate::rules::access::{
+    Caller, Scope, require_code_reader, require_code_writer, require_scope,
+};
 use crate::rules::entities::{Project, Repository};
 use crate::rules::queueing::check_url_name;
 use crate::rules::refusal::{Kind, Refusal};
@@ -95,12 +97,12 @@ impl Service {
         let id = project
             .as_ref()
             .map_or(ProjectId(Uuid::nil()), |project| project.id);
+        let repository = projects::find_repository(&mut conn, id, name).await?;
         if writing {
-            require_scope(caller, Scope::CodeWrite)?;
+            require_code_writer(caller, repository.as_ref())?;
         } else {
             require_code_reader(caller, id)?;
         }
-        let repository = projects::find_repository(&mut conn, id, name).await?;
         Ok(repository.ok_or_else(|| {
             Refusal::new(Kind::NotFound, format!("there is no repository {name:?}"))
         })?)

@@ -71,12 +71,11 @@ impl Service {
         now: Timestamp,
     ) -> Result<Result<TokenAnswer, TokenRefusal>, Failure> {
         let mut unit = self.begin().await?;
-        let seen = assertions::answered_at(unit.conn(), assertion.client_id, assertion.jti).await?;
+        let until = token::remember_until(assertion.expires);
+        let (client, jti) = (assertion.client_id.to_string(), assertion.jti.to_string());
+        let seen = assertions::remember(unit.conn(), &client, &jti, now, until).await?;
         let issued_at = match token::replay(seen, now) {
             Replay::First => {
-                let until = token::remember_until(assertion.expires);
-                assertions::remember(unit.conn(), assertion.client_id, assertion.jti, now, until)
-                    .await?;
                 unit.commit().await?;
                 now
             }
@@ -87,8 +86,7 @@ impl Service {
         let claims = token::listen_claims(agent, issued_at);
         let access_token = self
             .keys
-            .tokens
-            .issue(LISTEN, &claims)
+            .issue(&LISTEN, &claims)
             .map_err(|error| Failure::Key(error.to_string()))?;
         Ok(Ok(TokenAnswer {
             access_token,

@@ -2,21 +2,31 @@
 
 use super::App;
 use super::reply::Problem;
-use crate::auth;
+use crate::auth::{self, Judged};
+use crate::connections::Standing;
 use crate::rules::access::Caller;
 use crate::rules::refusal::{Kind, Refusal};
+use crate::throttle::Source;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Path, Request};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
+use http::{Extensions, Uri};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long a client may take for a document or a piece of a log.
-const BODY: Duration = Duration::from_secs(120);
+pub(crate) const BODY: Duration = Duration::from_secs(120);
+
+/// What a server gives instead of [`BODY`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyTime(pub(crate) Duration);
+
+fn body_time(extensions: &Extensions) -> Duration {
+    extensions.get::<BodyTime>().map_or(BODY, |time| time.0)
+}
 
 /// The path as the client wrote it, before it was folded to lower case.
 #[derive(Clone, Debug)]
@@ -53,8 +63,7 @@ impl FromRequestParts<App> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let caller = caller(&parts.headers, app).await?;
-        match caller {
+        match caller(parts, app).await? {
             Some(caller) => Ok(Self(caller)),
             None => {
                 app.metrics.unauthorized.add();
@@ -71,26 +80,44 @@ impl FromRequestParts<App> for MaybeAuthenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        caller(&parts.headers, app).await.map(|_| Self)
+        caller(parts, app).await.map(|_| Self)
     }
 }
 
-async fn caller(headers: &HeaderMap, app: &App) -> Result<Option<Caller>, Problem> {
-    let Some(header) = headers.get(AUTHORIZATION) else {
+async fn caller(parts: &Parts, app: &App) -> Result<Option<Caller>, Problem> {
+    let Some(header) = parts.headers.get(AUTHORIZATION) else {
         return Ok(None);
     };
     let credential = header.to_str().ok().and_then(auth::parse);
-    let caller = match credential {
-        Some(credential) => app.authenticate(&credential).await,
-        None => Err(Refusal::unauthorized().into()),
+    let judged = match credential {
+        Some(credential) => app.judge_credential(&credential).await?,
+        None => Judged::Unknown,
     };
-    caller.map(Some).map_err(|failure| {
-        let problem = Problem::from(failure);
-        if problem.is_unauthorized() {
-            app.metrics.unauthorized.add();
+    match judged {
+        Judged::Counts(caller) => {
+            prove(parts);
+            return Ok(Some(caller));
         }
-        problem
-    })
+        Judged::Ended => {}
+        Judged::Unknown => hold_back(parts, app).await,
+    }
+    app.metrics.unauthorized.add();
+    Err(Refusal::unauthorized().into())
+}
+
+/// The connection has brought a credential that counts.
+pub(crate) fn prove(parts: &Parts) {
+    if let Some(standing) = parts.extensions.get::<Standing>() {
+        standing.prove();
+    }
+}
+
+/// Whoever tries credentials waits for each refusal.
+pub(crate) async fn hold_back(parts: &Parts, app: &App) {
+    if let Some(source) = parts.extensions.get::<Source>() {
+        let throttled = app.throttle.slow_down(*source, app.now(), &app.metrics);
+        throttled.await;
+    }
 }
 
 /// The parameters of the path; what does not parse is not there.
@@ -214,7 +241,8 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalDocument<T> {
 
 /// The body, bounded by the route's limit.
 pub(crate) async fn body(request: Request, app: &App) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY, Bytes::from_request(request, app)).await;
+    let time = body_time(request.extensions());
+    let read = tokio::time::timeout(time, Bytes::from_request(request, app)).await;
     match read {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(_)) => Err(Refusal::new(
@@ -224,6 +252,16 @@ pub(crate) async fn body(request: Request, app: &App) -> Result<Bytes, Problem> 
         .into()),
         Err(_) => Err(Refusal::invalid("the body did not come in time").into()),
     }
+}
+
+/// A form in the body, with the head that it came with; none when it cannot be read.
+pub(crate) async fn form<T: DeserializeOwned>(request: Request, app: &App) -> (Parts, Option<T>) {
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts.clone(), body);
+    let time = body_time(&parts.extensions);
+    let read = tokio::time::timeout(time, Form::<T>::from_request(request, app)).await;
+    let form = read.ok().and_then(Result::ok);
+    (parts, form.map(|Form(form)| form))
 }
 
 /// Some clients begin a document with a byte order mark.

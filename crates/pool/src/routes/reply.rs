@@ -83,13 +83,6 @@ pub(crate) fn with_length(mut response: Response) -> Response {
 /// Why there is no answer.
 pub(crate) struct Problem(Refusal);
 
-impl Problem {
-    /// Whether the caller is to authenticate.
-    pub(crate) fn is_unauthorized(&self) -> bool {
-        self.0.kind == Kind::Unauthorized
-    }
-}
-
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)

@@ -3,8 +3,10 @@
 //! Three kinds of caller: an administrator with scopes, an agent with its listen token, a job with its job token.
 //! Every operation begins with one of the `require_*` functions; what none of them allows is refused.
 
-use super::entities::{Agent, Pat, Plan, Request};
+use super::entities::{Agent, Pat, Plan, Repository, Request};
+use super::reach::TokenScope;
 use super::refusal::{Kind, Refusal};
+use dayfly_keys::service_token::Purpose;
 use dayfly_wire::build::IdentityReference;
 use dayfly_wire::ids::{AgentId, ClientId, JobId, PlanId, PoolId, ProjectId, RequestId};
 use jiff::Timestamp;
@@ -129,8 +131,12 @@ pub struct JobClaims {
     pub job: JobId,
     /// The request.
     pub request: RequestId,
-    /// The project that it reads.
+    /// The project that it belongs to.
     pub project: ProjectId,
+    /// Whether it reads other projects too.
+    pub scope: TokenScope,
+    /// The repository that it may push to.
+    pub push: Option<Uuid>,
     /// The agent that it was delivered to.
     pub agent: AgentId,
     /// Seconds.
@@ -139,15 +145,41 @@ pub struct JobClaims {
     pub exp: i64,
 }
 
-/// The `typ` of a listen token.
-pub const LISTEN: &str = "dayfly-listen";
-/// The `typ` of a job token.
-pub const JOB: &str = "dayfly-job";
+/// The claims of a service principal's token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalClaims {
+    /// The principal.
+    pub sub: Uuid,
+    /// The credential that it proved.
+    pub credential: Uuid,
+    /// The service.
+    pub tid: Uuid,
+    /// Seconds.
+    pub iat: i64,
+    /// Seconds.
+    pub exp: i64,
+}
+
+/// What a listen token is for.
+pub const LISTEN: Purpose<'static> = Purpose {
+    typ: "dayfly-listen",
+    audience: "dayfly:queue",
+};
+/// What a job token is for.
+pub const JOB: Purpose<'static> = Purpose {
+    typ: "dayfly-job",
+    audience: "dayfly:plan",
+};
+/// What a service principal's token is for.
+pub const PRINCIPAL: Purpose<'static> = Purpose {
+    typ: "dayfly-principal",
+    audience: super::principal::RESOURCE,
+};
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A person or a program with a personal access token.
+    /// A person or a program with a personal access token, or a service principal.
     Administrator {
         /// The token's name.
         name: String,
@@ -297,10 +329,11 @@ pub fn plan_not_found(plan: PlanId) -> Refusal {
     )
 }
 
-/// Reading runs: a job of the project, or an administrator who reads jobs.
+/// Reading runs: a job of the project or with the collection's identity, or an administrator who reads jobs.
 pub fn require_build_reader(caller: &Caller, project: ProjectId) -> Result<(), Refusal> {
     match caller {
         Caller::Job(claims) if claims.project == project => Ok(()),
+        Caller::Job(claims) if claims.scope == TokenScope::Collection => Ok(()),
         Caller::Job(_) => Err(denied("the job belongs to another project")),
         Caller::Administrator { .. } | Caller::Listener(_) => require_scope(caller, Scope::Build),
     }
@@ -314,12 +347,33 @@ pub fn require_administrator(caller: &Caller) -> Result<(), Refusal> {
     }
 }
 
-/// Reading a repository: a job of its project, or an administrator with `code`.
+/// Reading a repository: a job of its project or with the collection's identity, or an administrator with `code`.
 pub fn require_code_reader(caller: &Caller, project: ProjectId) -> Result<(), Refusal> {
     match caller {
         Caller::Job(claims) if claims.project == project => Ok(()),
+        Caller::Job(claims) if claims.scope == TokenScope::Collection => Ok(()),
         Caller::Job(_) => Err(denied("the job belongs to another project")),
         Caller::Administrator { .. } | Caller::Listener(_) => require_scope(caller, Scope::Code),
+    }
+}
+
+/// Pushing to a repository: a job whose own it is and whose pipeline allows it, or an administrator with `code_write`.
+pub fn require_code_writer(
+    caller: &Caller,
+    repository: Option<&Repository>,
+) -> Result<(), Refusal> {
+    match caller {
+        Caller::Job(claims) if claims.push.is_some() => {
+            let own = repository.is_some_and(|repository| claims.push == Some(repository.id));
+            own.then_some(())
+                .ok_or_else(|| denied("a job pushes to its own repository only"))
+        }
+        Caller::Job(_) => Err(denied(
+            "the job's pipeline does not allow its jobs to push: see `dayfly-pool pipelines --help`",
+        )),
+        Caller::Administrator { .. } | Caller::Listener(_) => {
+            require_scope(caller, Scope::CodeWrite)
+        }
     }
 }
 

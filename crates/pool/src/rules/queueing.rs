@@ -9,7 +9,8 @@ const MAX_STEPS: usize = 500;
 const MAX_DEMANDS: usize = 100;
 const MAX_VARIABLES: usize = 2000;
 const MAX_NAME: usize = 200;
-const MAX_MINUTES: i64 = 7 * 24 * 60;
+/// The most minutes that a job may ask for.
+pub const MAX_MINUTES: i64 = 7 * 24 * 60;
 const DEFAULT_TIMEOUT: i64 = 60;
 const DEFAULT_CANCEL_TIMEOUT: i64 = 5;
 

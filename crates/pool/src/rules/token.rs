@@ -2,11 +2,13 @@
 
 use super::access::{JobClaims, ListenClaims};
 use super::entities::{Agent, Request};
+use super::reach::Reach;
 use dayfly_keys::assertion::{AssertionError, CLOCK_TOLERANCE_SECONDS};
 use dayfly_wire::date;
 use dayfly_wire::ids::AgentId;
 use dayfly_wire::token::TokenRefusal;
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 /// How long a listen token lives; agents ask again.
 pub const LISTEN_LIFE: SignedDuration = SignedDuration::from_mins(50);
@@ -16,6 +18,15 @@ const REPEAT: SignedDuration = SignedDuration::from_secs(30);
 const JOB_SLACK: SignedDuration = SignedDuration::from_mins(5);
 /// The life of a job token where the job has no limit.
 const JOB_UNLIMITED: SignedDuration = SignedDuration::from_hours(48);
+
+/// How long a key that was superseded still verifies: the longest token is that of a job that may run for a week and
+/// take another to end.
+const KEY_OVERLAP: SignedDuration = SignedDuration::from_hours(15 * 24);
+
+/// Whether tokens that were signed with a key may still count.
+pub fn key_still_verifies(superseded_at: Option<Timestamp>, now: Timestamp) -> bool {
+    superseded_at.is_none_or(|then| now.duration_since(then) < KEY_OVERLAP)
+}
 
 /// Whether an assertion was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +65,17 @@ pub fn listen_claims(agent: &Agent, issued_at: Timestamp) -> ListenClaims {
     }
 }
 
-/// The claims of the job token that is delivered to `agent`.
-pub fn job_claims(request: &Request, agent: AgentId, now: Timestamp) -> JobClaims {
+/// The claims of the job token that is delivered to `agent`, for a job whose own repository is `own`.
+pub fn job_claims(
+    request: &Request,
+    agent: AgentId,
+    reach: Reach,
+    own: Option<Uuid>,
+    now: Timestamp,
+) -> JobClaims {
     let life = if request.timeout_minutes > 0 {
         SignedDuration::from_mins(request.timeout_minutes)
             + SignedDuration::from_mins(request.cancel_timeout_minutes)
-            + super::request::LOCK
             + JOB_SLACK
     } else {
         JOB_UNLIMITED
@@ -69,6 +85,8 @@ pub fn job_claims(request: &Request, agent: AgentId, now: Timestamp) -> JobClaim
         job: request.job,
         request: request.id,
         project: request.plan.project,
+        scope: reach.scope,
+        push: own.filter(|_| reach.pushes),
         agent,
         iat: now.as_second(),
         exp: (now + life).as_second(),
@@ -121,7 +139,8 @@ fn refusal(error: &str, text: &str) -> TokenRefusal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{agent, at, request};
+    use super::super::reach::TokenScope;
+    use super::super::samples::{at, request};
     use super::*;
 
     #[test]
@@ -131,6 +150,18 @@ mod tests {
         let after = |seconds| replay(Some(first), first + SignedDuration::from_secs(seconds));
         assert_eq!(after(30), Replay::Again(first));
         assert_eq!(after(31), Replay::Refused);
+    }
+
+    #[test]
+    fn a_superseded_key_verifies_as_long_as_the_longest_token_lives() {
+        let mut longest = request(1, &[]);
+        longest.timeout_minutes = super::super::queueing::MAX_MINUTES;
+        longest.cancel_timeout_minutes = super::super::queueing::MAX_MINUTES;
+        let ends = job_claims(&longest, AgentId(7), Reach::default(), None, at(0)).exp;
+        let ends = Timestamp::from_second(ends).unwrap();
+        assert!(key_still_verifies(Some(at(0)), ends));
+        assert!(!key_still_verifies(Some(at(0)), at(15 * 24 * 60)));
+        assert!(key_still_verifies(None, at(15 * 24 * 60)));
     }
 
     #[test]
@@ -146,11 +177,15 @@ mod tests {
 
     #[test]
     fn a_job_token_outlives_the_jobs_times_by_a_little() {
-        let claims = job_claims(&request(1, &[]), agent(7, &[]).id, at(0));
-        assert_eq!(claims.exp, at(60 + 5 + 10 + 5).as_second());
+        let claims = |request: &Request| {
+            let repository = Some(Uuid::from_u128(1));
+            job_claims(request, AgentId(7), Reach::default(), repository, at(0))
+        };
+        let usual = claims(&request(1, &[]));
+        assert_eq!(usual.exp, at(60 + 5 + 5).as_second());
+        assert_eq!((usual.scope, usual.push), (TokenScope::Project, None));
         let mut unlimited = request(1, &[]);
         unlimited.timeout_minutes = 0;
-        let claims = job_claims(&unlimited, agent(7, &[]).id, at(0));
-        assert_eq!(claims.exp, at(48 * 60).as_second());
+        assert_eq!(claims(&unlimited).exp, at(48 * 60).as_second());
     }
 }

@@ -2,43 +2,37 @@
 
 use super::StoreError;
 use super::dialect::{Conn, Row, date, millis};
-use dayfly_wire::ids::ClientId;
 use jiff::Timestamp;
-use uuid::Uuid;
 
-/// When this assertion was answered first.
-pub async fn answered_at(
+/// Remembers an assertion; answers when it was answered first, and nothing when that is now. Of two that come at once,
+/// to whichever replica, one is the first.
+pub async fn remember(
     conn: &mut Conn,
-    client: ClientId,
-    jti: Uuid,
+    client: &str,
+    jti: &str,
+    now: Timestamp,
+    until: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO assertions (client_id, jti, issued_at, expires_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (client_id, jti) DO NOTHING",
+    )
+    .bind(client)
+    .bind(jti)
+    .bind(millis(now))
+    .bind(millis(until))
+    .execute(&mut *conn)
+    .await?;
+    if inserted.rows_affected() == 1 {
+        return Ok(None);
+    }
     let row: Option<Row> =
         sqlx::query("SELECT issued_at FROM assertions WHERE client_id = $1 AND jti = $2")
-            .bind(client.to_string())
-            .bind(jti.to_string())
+            .bind(client)
+            .bind(jti)
             .fetch_optional(conn)
             .await?;
     row.map(|row| date(&row, "issued_at")).transpose()
-}
-
-/// Remembers an assertion.
-pub async fn remember(
-    conn: &mut Conn,
-    client: ClientId,
-    jti: Uuid,
-    issued_at: Timestamp,
-    until: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO assertions (client_id, jti, issued_at, expires_at) VALUES ($1, $2, $3, $4)",
-    )
-    .bind(client.to_string())
-    .bind(jti.to_string())
-    .bind(millis(issued_at))
-    .bind(millis(until))
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// Forgets assertions that would be refused for their age anyway.

@@ -30,6 +30,7 @@ pub(crate) struct Fixture {
     pub(crate) pool: PoolId,
     pub(crate) admin: Client,
     pub(crate) pat: SecretText,
+    pub(crate) authority: Option<String>,
 }
 
 impl Fixture {
@@ -61,15 +62,21 @@ impl Fixture {
     }
 
     pub(crate) async fn on(service: PoolHandle) -> Self {
-        install_tls();
+        Self::with_authority(service, None).await
+    }
+
+    /// With a service whose certificate ends in an authority of its own.
+    pub(crate) async fn with_authority(service: PoolHandle, authority: Option<String>) -> Self {
         let pool = service.create_pool("linux").await.unwrap();
         let pat = service.pat(ALL_SCOPES).await.unwrap();
-        let admin = client(service.url(), Credential::Pat(pat.duplicate()));
+        let credential = Credential::Pat(pat.duplicate());
+        let admin = client_that_trusts(service.url(), credential, authority.clone());
         Self {
             service,
             pool,
             admin,
             pat,
+            authority,
         }
     }
 
@@ -106,7 +113,8 @@ impl Fixture {
             ..draft
         };
         let record = self.admin.register_agent(self.pool, &draft).await.unwrap();
-        let client = agent_client(self.service.url(), &record, Arc::clone(&key));
+        let credential = agent_credential(&record, Arc::clone(&key));
+        let client = client_that_trusts(self.service.url(), credential, self.authority.clone());
         TestAgent {
             key,
             record,
@@ -140,24 +148,34 @@ impl Fixture {
         bearer: Option<&SecretText>,
         body: Option<serde_json::Value>,
     ) -> Answer {
-        let method = method.parse().unwrap();
-        let mut request = http()
-            .request(method, format!("{}{path}", self.service.url()))
-            .timeout(DEADLINE);
-        if let Some(token) = bearer {
-            request = request.bearer_auth(token.expose());
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        Answer {
-            status,
-            headers,
-            body: response.text().await.unwrap(),
-        }
+        let authorization = bearer.map(|token| format!("Bearer {}", token.expose()));
+        let url = format!("{}{path}", self.service.url());
+        call_at(&url, method, authorization.as_deref(), body).await
+    }
+}
+
+/// An HTTP call with whatever `Authorization`.
+pub(crate) async fn call_at(
+    url: &str,
+    method: &str,
+    authorization: Option<&str>,
+    body: Option<serde_json::Value>,
+) -> Answer {
+    let method = method.parse().unwrap();
+    let mut request = http().request(method, url).timeout(DEADLINE);
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    Answer {
+        status,
+        headers,
+        body: response.text().await.unwrap(),
     }
 }
 
@@ -365,22 +383,28 @@ pub(crate) async fn ask_token(url: &str, assertion: &str) -> (u16, serde_json::V
 }
 
 pub(crate) fn client(url: &str, credential: Credential) -> Client {
+    client_that_trusts(url, credential, None)
+}
+
+fn client_that_trusts(url: &str, credential: Credential, authority: Option<String>) -> Client {
     install_tls();
-    Client::builder(url).credential(credential).build().unwrap()
+    let client = Client::builder(url).credential(credential);
+    client.ca_bundle(authority).build().unwrap()
 }
 
 pub(crate) fn agent_client(url: &str, record: &Agent, key: Arc<AgentKey>) -> Client {
+    client(url, agent_credential(record, key))
+}
+
+fn agent_credential(record: &Agent, key: Arc<AgentKey>) -> Credential {
     let authorization = record.authorization.as_ref().unwrap();
     let audience = authorization.authorization_url.clone().unwrap();
-    client(
-        url,
-        Credential::Agent(AgentCredential {
-            key,
-            client_id: authorization.client_id.unwrap(),
-            token_url: audience.clone(),
-            audience,
-        }),
-    )
+    Credential::Agent(AgentCredential {
+        key,
+        client_id: authorization.client_id.unwrap(),
+        token_url: audience.clone(),
+        audience,
+    })
 }
 
 /// Waits with a deadline that says what for.
@@ -397,7 +421,7 @@ pub(crate) fn capabilities(pairs: &[(&str, &str)]) -> Capabilities {
         .collect()
 }
 
-fn http() -> &'static reqwest::Client {
+pub(crate) fn http() -> &'static reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     install_tls();
     // A pooled connection belongs to the runtime of the test that opened it.

@@ -1,0 +1,36 @@
+//! How far the tokens of a pipeline's jobs reach.
+
+use super::StoreError;
+use super::dialect::{Conn, Row, column};
+use crate::rules::reach::Reach;
+use dayfly_wire::ids::DefinitionId;
+
+/// The setting of a pipeline.
+pub async fn of(conn: &mut Conn, definition: DefinitionId) -> Result<Reach, StoreError> {
+    let row: Row = sqlx::query("SELECT token_scope, token_pushes FROM definitions WHERE id = $1")
+        .bind(definition.0)
+        .fetch_one(conn)
+        .await?;
+    let scope: String = column(&row, "token_scope")?;
+    Ok(Reach {
+        scope: scope.parse().map_err(|_| StoreError::Malformed {
+            what: "scope of a pipeline's tokens",
+        })?,
+        pushes: column::<i64>(&row, "token_pushes")? == 1,
+    })
+}
+
+/// Changes the setting of a pipeline.
+pub async fn set(
+    conn: &mut Conn,
+    definition: DefinitionId,
+    reach: Reach,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE definitions SET token_scope = $2, token_pushes = $3 WHERE id = $1")
+        .bind(definition.0)
+        .bind(reach.scope.as_str())
+        .bind(i64::from(reach.pushes))
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Service principals, on the data directory: whoever can write there may make them.
+
+use crate::output;
+use crate::pat::{open, parse_life};
+use anyhow::Context;
+use clap::Subcommand;
+use dayfly_pool_service::clock::{Clock, SystemClock};
+use dayfly_pool_service::ops::principals;
+use dayfly_pool_service::rules::principal::{
+    Principal, PrincipalCredential, Trust, credential_counts,
+};
+use dayfly_pool_service::store::Store;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+#[derive(Subcommand)]
+pub(crate) enum PrincipalsCommand {
+    /// Make a principal and print its client id. It needs a credential before it can do anything.
+    Create {
+        #[command(flatten)]
+        data: Data,
+        /// To recognise it by.
+        #[arg(long)]
+        name: String,
+        /// What it reaches: agentpools, agentpools_manage, build, build_execute, code, code_write.
+        #[arg(long)]
+        scopes: String,
+    },
+    /// Give a principal a secret and print it; it is shown this once.
+    AddSecret {
+        #[command(flatten)]
+        data: Data,
+        /// The principal's name or client id.
+        principal: String,
+        /// How long it counts, for example 90d; for ever when absent.
+        #[arg(long)]
+        expires_in: Option<String>,
+    },
+    /// Let a principal sign its assertions with the private key of a certificate or public key, and print the
+    /// credential's id.
+    AddKey {
+        #[command(flatten)]
+        data: Data,
+        /// The principal's name or client id.
+        principal: String,
+        /// A PEM file with an RSA certificate or an RSA public key.
+        #[arg(long, value_name = "FILE")]
+        public_key: PathBuf,
+        /// How long it counts, for example 365d; for ever when absent.
+        #[arg(long)]
+        expires_in: Option<String>,
+    },
+    /// Let a principal prove itself with another issuer's token, such as that of a Kubernetes service account, and
+    /// print the credential's id.
+    Trust {
+        #[command(flatten)]
+        data: Data,
+        /// The principal's name or client id.
+        principal: String,
+        /// The issuer's URL, as it stands in its tokens.
+        #[arg(long, value_name = "https://ISSUER")]
+        issuer: String,
+        /// Whom the tokens must name.
+        #[arg(long, value_name = "system:serviceaccount:NAMESPACE:NAME")]
+        subject: String,
+        /// Whom the tokens must be for.
+        #[arg(long, default_value = "api://AzureADTokenExchange")]
+        audience: String,
+        /// Certificates (PEM) that the issuer's chain may end in, beside the system's.
+        #[arg(long, value_name = "FILE")]
+        ca_bundle: Option<PathBuf>,
+        /// Take the issuer's keys without TLS: whoever is on the way then decides who the principal is.
+        #[arg(long)]
+        allow_http: bool,
+    },
+    /// List the principals with their credentials, without what those are.
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Remove a credential, by its id. Tokens that were got with it end.
+    RemoveCredential {
+        #[command(flatten)]
+        data: Data,
+        /// The credential's id, as `list` shows it.
+        credential: Uuid,
+    },
+    /// Revoke a principal. Its tokens end.
+    Revoke {
+        #[command(flatten)]
+        data: Data,
+        /// The principal's name or client id.
+        principal: String,
+    },
+}
+
+/// Where the service keeps its data.
+#[derive(clap::Args)]
+pub(crate) struct Data {
+    /// The service's data directory.
+    #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
+    data_dir: PathBuf,
+}
+
+impl Data {
+    async fn open(&self) -> anyhow::Result<Store> {
+        open(&self.data_dir).await
+    }
+}
+
+/// Does what the command line says.
+pub(crate) async fn run(command: PrincipalsCommand) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    match command {
+        PrincipalsCommand::Create { data, name, scopes } => {
+            let scopes = scopes.parse()?;
+            let store = data.open().await?;
+            let made = principals::create(&store, &name, &scopes, now).await?;
+            output::line(&made.id.to_string())
+        }
+        PrincipalsCommand::AddSecret {
+            data,
+            principal,
+            expires_in,
+        } => {
+            let life = expires_in.as_deref().map(parse_life).transpose()?;
+            let store = data.open().await?;
+            let secret = principals::add_secret(&store, &principal, life, now).await?;
+            output::line(secret.expose())
+        }
+        PrincipalsCommand::AddKey {
+            data,
+            principal,
+            public_key,
+            expires_in,
+        } => {
+            let life = expires_in.as_deref().map(parse_life).transpose()?;
+            let pem = read(&public_key)?;
+            let store = data.open().await?;
+            let id = principals::add_key(&store, &principal, pem.as_bytes(), life, now).await?;
+            output::line(&id.to_string())
+        }
+        PrincipalsCommand::Trust {
+            data,
+            principal,
+            issuer,
+            subject,
+            audience,
+            ca_bundle,
+            allow_http,
+        } => {
+            let trust = Trust {
+                issuer,
+                subject,
+                audience,
+                ca_bundle: ca_bundle.as_deref().map(read).transpose()?,
+                allow_http,
+            };
+            let store = data.open().await?;
+            let id = principals::add_trust(&store, &principal, trust, now).await?;
+            output::line(&id.to_string())
+        }
+        PrincipalsCommand::List { data } => list(&data.open().await?).await,
+        PrincipalsCommand::RemoveCredential { data, credential } => {
+            let removed = principals::remove_credential(&data.open().await?, credential).await?;
+            anyhow::ensure!(removed, "there is no credential {credential}");
+            Ok(())
+        }
+        PrincipalsCommand::Revoke { data, principal } => {
+            principals::revoke(&data.open().await?, &principal, now).await?;
+            output::remark("revoked");
+            Ok(())
+        }
+    }
+}
+
+async fn list(store: &Store) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    let mut rows = Vec::new();
+    for (principal, credentials) in principals::list(store).await? {
+        rows.push(row(&principal));
+        for credential in credentials {
+            let state = if credential_counts(&credential, now) {
+                "counts"
+            } else {
+                "expired"
+            };
+            rows.push(credential_row(&credential, state));
+        }
+    }
+    output::table(&["ID", "NAME", "STATE", "EXPIRES", "SCOPES"], &rows)
+}
+
+fn row(principal: &Principal) -> Vec<String> {
+    let state = principal.revoked_at.map_or("counts", |_| "revoked");
+    vec![
+        principal.id.to_string(),
+        principal.name.clone(),
+        state.to_owned(),
+        String::new(),
+        principal.scopes.clone(),
+    ]
+}
+
+fn credential_row(credential: &PrincipalCredential, state: &str) -> Vec<String> {
+    let expires = credential.expires_at;
+    vec![
+        credential.id.to_string(),
+        format!("- {}", credential.proof.describe()),
+        state.to_owned(),
+        expires.map_or_else(|| "never".to_owned(), |end| format!("{end:.0}")),
+    ]
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
+}

@@ -2,6 +2,7 @@
 
 use crate::pipelines::PipelinesArgs;
 use crate::principals::PrincipalsCommand;
+use crate::runs::{self, RunsCommand};
 use crate::{
     administer, connect::Connection, document, keys, pat, pipelines, principals, queue, serve,
     show, watch,
@@ -64,6 +65,9 @@ enum Command {
     /// Queued, running and ended jobs.
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Runs: a job queued by itself is a run too.
+    #[command(subcommand)]
+    Runs(RunsCommand),
     /// Queue a job.
     Queue(Box<QueueArgs>),
     /// Follow a job's console and end with its result: exit code 0 when it succeeded, 1 otherwise.
@@ -299,6 +303,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Repos(command) => run_repos(command).await?,
         Command::Agents(command) => run_agents(command).await?,
         Command::Jobs(command) => run_jobs(command).await?,
+        Command::Runs(command) => runs::run(command).await?,
         Command::Queue(args) => return run_queue(*args).await,
         Command::Watch(job) => {
             return watch::run(&Connection::from_environment()?, &job.project, job.request).await;

@@ -291,6 +291,55 @@ async fn a_job_is_queued_watched_and_ended_from_the_command_line() {
 }
 
 #[tokio::test]
+async fn runs_are_listed_shown_and_cancelled_from_the_command_line() {
+    let service = Service::start().await;
+    service.run(&["pools", "create", "linux"]).await;
+    let admin = service.client(Credential::Pat(service.token.clone().into()));
+    let pool = admin.find_pool("linux").await.unwrap().unwrap().id;
+    let placeholder = Agent {
+        name: "placeholder".to_owned(),
+        authorization: Some(AgentAuthorization {
+            public_key: Some(AgentKey::generate().unwrap().public().to_wire()),
+            ..AgentAuthorization::default()
+        }),
+        ..Agent::default()
+    };
+    admin.register_agent(pool, &placeholder).await.unwrap();
+    let queue = [
+        "queue", "--pool", "linux", "--script", "echo", "--name", "nightly",
+    ];
+    assert_eq!(service.run(&queue).await.code, 0);
+
+    let listed = service.run(&["runs", "list"]).await;
+    for part in ["nightly", "notStarted", "manual"] {
+        assert!(listed.out.contains(part), "{}", listed.out);
+    }
+    let listed = service.run(&["runs", "list", "--output", "json"]).await;
+    let documents: serde_json::Value = serde_json::from_str(&listed.out).unwrap();
+    let id = documents[0]["id"].to_string();
+    assert_eq!(documents[0]["definition"]["name"], "nightly");
+
+    let cancelled = service.run(&["runs", "cancel", &id]).await;
+    assert_eq!(cancelled.code, 0, "{}", cancelled.err);
+    assert!(cancelled.err.contains("canceled"), "{}", cancelled.err);
+    let shown = service.run(&["runs", "show", &id]).await;
+    assert!(
+        shown.out.contains("Job") && shown.out.contains("canceled"),
+        "{}",
+        shown.out
+    );
+    let shown = service
+        .run(&["runs", "show", &id, "--output", "json"])
+        .await;
+    let document: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(document["build"]["result"], "canceled");
+    assert_eq!(document["timeline"]["records"].as_array().unwrap().len(), 3);
+    let nothing = service.run(&["runs", "show", "99"]).await;
+    assert_eq!(nothing.code, 1);
+    assert!(nothing.err.contains("no build 99"), "{}", nothing.err);
+}
+
+#[tokio::test]
 async fn a_revoked_token_is_good_for_nothing_from_the_next_call_on() {
     let service = Service::start().await;
     assert_eq!(service.run(&["pools", "list"]).await.code, 0);

@@ -10,6 +10,7 @@
 mod agents;
 mod auth;
 mod builder;
+mod builds;
 mod clock;
 pub mod error;
 mod jobs;

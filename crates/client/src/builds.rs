@@ -1,0 +1,49 @@
+//! Runs.
+
+use crate::{Client, Error};
+use dayfly_wire::build::{Build, BuildStatus, BuildTimeline, UpdateBuild};
+use dayfly_wire::collection::Collection;
+use dayfly_wire::ids::BuildId;
+use reqwest::Method;
+
+impl Client {
+    /// The project's runs that were queued last, the latest first.
+    pub async fn builds(&self, project: &str, most: u32) -> Result<Vec<Build>, Error> {
+        let call = self
+            .call("list runs", Method::GET, &builds_path(project))
+            .query("$top", most.to_string());
+        let answer = self.send(call).await?;
+        Ok(answer.json::<Collection<Build>>()?.value)
+    }
+
+    /// One run.
+    pub async fn build(&self, project: &str, id: BuildId) -> Result<Build, Error> {
+        let path = format!("{}/{id}", builds_path(project));
+        let call = self.call("read run", Method::GET, &path);
+        self.send(call).await?.json()
+    }
+
+    /// A run's timeline.
+    pub async fn build_timeline(&self, project: &str, id: BuildId) -> Result<BuildTimeline, Error> {
+        let path = format!("{}/{id}/timeline", builds_path(project));
+        let call = self.call("read run's timeline", Method::GET, &path);
+        self.send(call).await?.json()
+    }
+
+    /// Asks for the end of a run.
+    pub async fn cancel_build(&self, project: &str, id: BuildId) -> Result<Build, Error> {
+        let path = format!("{}/{id}", builds_path(project));
+        let change = UpdateBuild {
+            status: Some(BuildStatus::Cancelling),
+            keep_forever: None,
+        };
+        let call = self
+            .call("cancel run", Method::PATCH, &path)
+            .json(&change)?;
+        self.send(call).await?.json()
+    }
+}
+
+fn builds_path(project: &str) -> String {
+    format!("/{project}/_apis/build/builds")
+}

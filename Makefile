@@ -32,6 +32,7 @@ deny: ## licences, sources, and the arrows between crates
 
 unit: ## unit, property and protocol tests, without a cluster
 	@e2e/clients.sh
+	@e2e/browser.sh
 	cargo test --locked
 
 crds: ## write crds/ and the chart's copy from the types

@@ -47,6 +47,7 @@ integration() { cargo test --workspace --locked --test '*' -- --test-threads=2; 
 
 phase "tools" e2e/tools.sh
 phase "client libraries" e2e/clients.sh
+phase "browser" e2e/browser.sh
 phase "format" cargo fmt --all --check
 phase "documents" docs/check.sh
 phase "dependencies" cargo_deny

@@ -5,7 +5,7 @@
 //! - [`session_key`]: the key of an agent's messages.
 //! - [`sealing`]: private keys at rest, readable by the operator alone; [`callback`] derives from the same keys.
 //! - [`service_token`]: the tokens that the pool service gives out; [`id_token`]: those that others verify;
-//!   [`pat`]: its personal access tokens.
+//!   [`pat`]: its personal access tokens; [`web_session`]: the sessions of its web page.
 //! - [`cluster_token`]: the local check of a Kubernetes service-account token; [`client_assertion`]: what service
 //!   principals prove themselves with.
 //! - [`webhook`]: the shared secret of a webhook.
@@ -27,6 +27,7 @@ pub mod sealing;
 pub mod service_token;
 pub mod session_key;
 pub mod stock;
+pub mod web_session;
 pub mod webhook;
 
 /// Why an operation on a key failed. Never says anything about the key's value.

@@ -1,7 +1,7 @@
 //! Who calls: the credential of a request, checked against keys and store.
 
 use crate::rules::access::{
-    Caller, JOB, JobClaims, LISTEN, ListenClaims, PRINCIPAL, PrincipalClaims, Scopes, job_counts,
+    Caller, JOB, JobClaims, LISTEN, ListenClaims, PRINCIPAL, PrincipalClaims, job_counts,
     listener_counts, pat_counts,
 };
 use crate::rules::refusal::Refusal;
@@ -22,6 +22,21 @@ pub enum Credential {
     Bearer(SecretText),
     /// `Basic`: the password; the user does not matter.
     Basic(SecretText),
+    /// The cookie of the web page.
+    Web(SecretText),
+}
+
+/// The cookie of the web page.
+pub const COOKIE: &str = "dayfly_session";
+
+/// Reads the web page's cookie out of a `Cookie` header.
+pub fn parse_cookie(header: &str) -> Option<SecretText> {
+    if header.len() > MAX_HEADER {
+        return None;
+    }
+    let mut pairs = header.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
+    Some(value.trim().into()).filter(|value: &SecretText| !value.expose().is_empty())
 }
 
 /// Reads an `Authorization` header; none when it is of no kind that counts here.
@@ -68,6 +83,10 @@ impl Service {
         let (token, is_bearer) = match credential {
             Credential::Bearer(token) => (token, true),
             Credential::Basic(password) => (password, false),
+            Credential::Web(value) => {
+                let signed = self.signed_in(value).await?;
+                return Ok(signed.map(|signed| signed.caller).into());
+            }
         };
         let typ = claimed_typ(token.expose());
         match typ.as_deref() {
@@ -129,11 +148,7 @@ impl Service {
         let Some(pat) = pat.filter(|pat| pat_counts(pat, self.now())) else {
             return Ok(Judged::Unknown);
         };
-        let scopes: Scopes = pat.scopes.parse()?;
-        Ok(Judged::Counts(Caller::Administrator {
-            name: pat.name,
-            scopes,
-        }))
+        Ok(Judged::Counts(Caller::of_token(pat)?))
     }
 }
 
@@ -160,5 +175,15 @@ mod tests {
         assert!(parse("Negotiate abc").is_none());
         assert!(parse("Basic !!!").is_none());
         assert!(parse("Bearer").is_none());
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let found = |header| parse_cookie(header).map(|value| value.expose().to_owned());
+        assert_eq!(
+            found("a=b; dayfly_session=xyz; c=d").as_deref(),
+            Some("xyz")
+        );
+        assert_eq!(found("xdayfly_session=xyz; dayfly_session="), None);
     }
 }

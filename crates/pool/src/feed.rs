@@ -52,8 +52,9 @@ impl Feed {
     pub fn push(&self, request: RequestId, posted: FeedLines) {
         let mut rings = self.rings();
         let ring = rings.ring(request);
-        for line in posted.value {
-            ring.push(posted.step_id, &line);
+        for (line, offset) in posted.value.into_iter().zip(0..) {
+            let number = posted.start_line.map(|first| first.saturating_add(offset));
+            ring.push(posted.step_id, number, &line);
         }
         ring.bell.notify_waiters();
     }
@@ -110,14 +111,18 @@ impl Rings {
 }
 
 impl Ring {
-    fn push(&mut self, step_id: Option<RecordId>, line: &str) {
+    fn push(&mut self, step_id: Option<RecordId>, number: Option<i64>, line: &str) {
         if self.lines.len() == LINES {
             self.lines.pop_front();
             self.first += 1;
         }
         // Agents cut lines themselves; this bounds those that do not.
         let line = line.chars().take(FEED_LINE_CHARACTERS + 3).collect();
-        self.lines.push_back(FeedEntry { step_id, line });
+        self.lines.push_back(FeedEntry {
+            step_id,
+            number,
+            line,
+        });
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`store`]: how entities are kept, as SQL;
 //! - [`ops`]: an operation loads, asks the rules, writes, and wakes whoever waits, in one transaction;
 //! - `routes`: HTTP to operation and back;
+//! - `web`: the web page, its sign-in and its files;
 //! - [`testing`]: the service in a test's process.
 
 pub mod auth;
@@ -30,3 +31,4 @@ pub mod testing;
 pub mod throttle;
 pub mod tls;
 pub mod wakes;
+mod web;

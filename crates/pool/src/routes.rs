@@ -12,9 +12,10 @@ mod logs;
 mod messages;
 mod oauth;
 mod oidc;
+mod overview;
 mod plans;
 mod pools;
-mod reply;
+pub(crate) mod reply;
 mod requests;
 mod table;
 
@@ -51,6 +52,7 @@ pub(crate) fn service(
     MapRequestLayer::new(remember_original_path)
         .layer(router)
         .map_response(reply::with_length)
+        .map_response(reply::taken_at_its_word)
 }
 
 /// Every route as `METHOD /path`, sorted; a path's parameters are in braces.
@@ -63,6 +65,7 @@ fn router(public_url: &str) -> Router<App> {
         .nest(&collection_path(public_url), api())
         .merge(discovery::probes())
         .merge(entra::at_root())
+        .merge(crate::web::entrance())
 }
 
 fn api() -> Router<App> {
@@ -80,6 +83,8 @@ fn api() -> Router<App> {
         .merge(builds::routes())
         .merge(definitions::routes())
         .merge(git::routes())
+        .merge(overview::routes())
+        .merge(crate::web::routes())
 }
 
 /// The path of the collection, folded as all paths are.

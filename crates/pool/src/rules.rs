@@ -24,3 +24,5 @@ pub mod session;
 pub mod throttle;
 pub mod timeline;
 pub mod token;
+pub mod waiting;
+pub mod web_session;

@@ -9,6 +9,7 @@ pub mod definitions;
 pub mod dialect;
 pub mod logs;
 pub mod messages;
+pub mod overview;
 pub mod pats;
 pub mod plans;
 pub mod pools;
@@ -20,6 +21,7 @@ pub mod requests;
 pub mod retention;
 pub mod runs;
 pub mod sessions;
+pub mod web_sessions;
 
 use dialect::{Conn, Db, ReadConnection, WriteTransaction};
 use std::fs::File;

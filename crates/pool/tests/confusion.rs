@@ -34,11 +34,25 @@ enum Reach {
     Job,
     /// Jobs and personal access tokens.
     JobOrPat,
+    /// The web page itself.
+    Page,
 }
 
-use Reach::{Anybody, AnybodyOrValid, Job, JobOrPat, Listen, ListenOrPat, Pat};
+use Reach::{Anybody, AnybodyOrValid, Job, JobOrPat, Listen, ListenOrPat, Page, Pat};
 
 const ROWS: &[(&str, Reach)] = &[
+    ("GET /", Anybody),
+    ("GET /default", Anybody),
+    ("GET /default/_web", Anybody),
+    ("GET /default/_web/{*view}", Anybody),
+    ("GET /default/_web/files/{name}", Anybody),
+    ("GET /default/_web/session", Anybody),
+    ("POST /default/_web/session", Page),
+    ("DELETE /default/_web/session", Page),
+    ("GET /default/_apis/dayfly/pools", Pat),
+    ("GET /default/_apis/dayfly/queue", Pat),
+    ("GET /default/_apis/dayfly/runs", Pat),
+    ("GET /default/_apis/dayfly/runs/{build}", Pat),
     ("DELETE /default/{project}/_apis/build/builds/{build}", Pat),
     ("GET /default/{project}/_apis/build/builds", JobOrPat),
     (
@@ -276,6 +290,8 @@ impl World {
             ("{project}", "demo".to_owned()),
             ("{hub}", "build".to_owned()),
             ("{build}", "1".to_owned()),
+            ("{*view}", "runs".to_owned()),
+            ("{name}", "app.js".to_owned()),
             ("{definition}", "1".to_owned()),
             ("{queue}", self.fixture.pool.to_string()),
             ("{tenant}", "default".to_owned()),
@@ -466,9 +482,10 @@ async fn no_kind_of_token_passes_for_another_at_any_route() {
         match reach {
             Anybody => world.passes(row, none.first().map(String::as_str)).await,
             AnybodyOrValid => world.passes(row, None).await,
+            Page => world.is_refused(row, Some(&bearer(pat)), 403).await,
             Pat | Listen | ListenOrPat | Job | JobOrPat => world.is_refused(row, None, 401).await,
         }
-        if *reach != Anybody {
+        if !matches!(reach, Anybody | Page) {
             for authorization in &none {
                 world.is_refused(row, Some(authorization), 401).await;
             }

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod job;
 pub mod log;
 pub mod message;
+pub mod overview;
 pub mod pool;
 pub mod queue;
 pub mod request;

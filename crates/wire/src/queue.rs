@@ -193,6 +193,9 @@ pub struct FeedEntry {
     /// The step that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_id: Option<RecordId>,
+    /// Its number in the step's output, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<i64>,
     /// The text.
     pub line: String,
 }

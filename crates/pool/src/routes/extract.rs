@@ -2,17 +2,19 @@
 
 use super::App;
 use super::reply::Problem;
-use crate::auth::{self, Judged};
+use crate::auth::{self, Credential, Judged};
 use crate::connections::Standing;
 use crate::rules::access::Caller;
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::web_session::{self, Origin};
 use crate::throttle::Source;
 use axum::body::Bytes;
 use axum::extract::{Form, FromRequest, FromRequestParts, Path, Request};
-use http::header::AUTHORIZATION;
+use dayfly_wire::secret::SecretText;
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Extensions, Uri};
+use http::{Extensions, HeaderMap, HeaderName, Uri};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,6 +29,10 @@ pub(crate) struct BodyTime(pub(crate) Duration);
 fn body_time(extensions: &Extensions) -> Duration {
     extensions.get::<BodyTime>().map_or(BODY, |time| time.0)
 }
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Azure DevOps' own pages send it with the value `Suppress`.
+const NO_CHALLENGE: HeaderName = HeaderName::from_static("x-tfs-fedauthredirect");
 
 /// The path as the client wrote it, before it was folded to lower case.
 #[derive(Clone, Debug)]
@@ -63,13 +69,19 @@ impl FromRequestParts<App> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        match caller(parts, app).await? {
-            Some(caller) => Ok(Self(caller)),
-            None => {
+        let problem = match caller(parts, app).await {
+            Ok(Some(caller)) => return Ok(Self(caller)),
+            Ok(None) => {
                 app.metrics.unauthorized.add();
-                Err(Refusal::unauthorized().into())
+                Problem::from(Refusal::unauthorized())
             }
-        }
+            Err(problem) => problem,
+        };
+        Err(if parts.headers.contains_key(NO_CHALLENGE) {
+            problem.without_dialog()
+        } else {
+            problem
+        })
     }
 }
 
@@ -85,10 +97,13 @@ impl FromRequestParts<App> for MaybeAuthenticated {
 }
 
 async fn caller(parts: &Parts, app: &App) -> Result<Option<Caller>, Problem> {
-    let Some(header) = parts.headers.get(AUTHORIZATION) else {
-        return Ok(None);
+    let credential = match parts.headers.get(AUTHORIZATION) {
+        Some(header) => header.to_str().ok().and_then(auth::parse),
+        None => match web_session_of(parts, app)? {
+            Some(value) => Some(Credential::Web(value)),
+            None => return Ok(None),
+        },
     };
-    let credential = header.to_str().ok().and_then(auth::parse);
     let judged = match credential {
         Some(credential) => app.judge_credential(&credential).await?,
         None => Judged::Unknown,
@@ -118,6 +133,35 @@ pub(crate) async fn hold_back(parts: &Parts, app: &App) {
         let throttled = app.throttle.slow_down(*source, app.now(), &app.metrics);
         throttled.await;
     }
+}
+
+/// The web page's cookie, where a browser sends it from our own page. Git has no use for it.
+fn web_session_of(parts: &Parts, app: &App) -> Result<Option<SecretText>, Problem> {
+    let value = cookie(&parts.headers).filter(|_| parts.uri.path().contains("/_apis"));
+    if value.is_some() {
+        check_origin(parts, app)?;
+    }
+    Ok(value)
+}
+
+/// The web page's cookie.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<SecretText> {
+    let header = headers.get(COOKIE)?.to_str().ok()?;
+    auth::parse_cookie(header)
+}
+
+/// Whether the call comes from our own page.
+pub(crate) fn check_origin(parts: &Parts, app: &App) -> Result<(), Refusal> {
+    let text = |name| {
+        let value = parts.headers.get(name);
+        value.and_then(|value| value.to_str().ok())
+    };
+    let from = Origin {
+        origin: text(ORIGIN),
+        host: text(HOST),
+        fetch_site: text(FETCH_SITE),
+    };
+    web_session::check_origin(from, !parts.method.is_safe(), &app.settings.public_url)
 }
 
 /// The parameters of the path; what does not parse is not there.

@@ -7,7 +7,9 @@ use axum::body::HttpBody as _;
 use axum::response::{IntoResponse, Response};
 use dayfly_wire::collection::Collection;
 use dayfly_wire::error::ServiceError;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -68,6 +70,14 @@ pub(crate) async fn nothing_here() -> Problem {
     Refusal::new(Kind::NotFound, "there is nothing at this path").into()
 }
 
+/// What a job wrote is never anything but the text that it is said to be.
+pub(crate) fn taken_at_its_word(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 /// An empty answer says that it is empty: without a length some clients go on to read a document.
 pub(crate) fn with_length(mut response: Response) -> Response {
     let empty = response.body().size_hint().exact() == Some(0);
@@ -81,25 +91,37 @@ pub(crate) fn with_length(mut response: Response) -> Response {
 }
 
 /// Why there is no answer.
-pub(crate) struct Problem(Refusal);
+pub(crate) struct Problem {
+    refusal: Refusal,
+    /// A browser that is offered Basic authentication opens a dialog of its own.
+    dialog: bool,
+}
+
+impl Problem {
+    /// For our own page, which asks for a token itself.
+    pub(crate) fn without_dialog(mut self) -> Self {
+        self.dialog = false;
+        self
+    }
+}
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self(refusal)
+        Self {
+            refusal,
+            dialog: true,
+        }
     }
 }
 
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Refused(refusal) => Self(refusal),
+            Failure::Refused(refusal) => refusal.into(),
             Failure::Store(_) | Failure::Sealed(_) | Failure::Git(_) | Failure::Key(_) => {
                 // The log has the cause; the caller could do nothing with it.
                 tracing::error!(error = %failure, "an operation failed");
-                Self(Refusal::new(
-                    Kind::Internal,
-                    "the service failed; its log says why",
-                ))
+                Refusal::new(Kind::Internal, "the service failed; its log says why").into()
             }
         }
     }
@@ -107,7 +129,10 @@ impl From<Failure> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Refusal { kind, message } = self.0;
+        let Self {
+            refusal: Refusal { kind, message },
+            dialog,
+        } = self;
         let status =
             StatusCode::from_u16(kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let header = HeaderValue::from_str(&percent_encoded(&message));
@@ -122,7 +147,9 @@ impl IntoResponse for Problem {
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.append(WWW_AUTHENTICATE, BEARER);
-            headers.append(WWW_AUTHENTICATE, BASIC);
+            if dialog {
+                headers.append(WWW_AUTHENTICATE, BASIC);
+            }
         }
         response
     }

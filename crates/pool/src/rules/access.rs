@@ -193,6 +193,14 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// Whoever has this personal access token.
+    pub fn of_token(pat: Pat) -> Result<Self, Refusal> {
+        Ok(Self::Administrator {
+            name: pat.name,
+            scopes: pat.scopes.parse()?,
+        })
+    }
+
     /// How a person knows the caller, for what is kept of what was asked for.
     pub fn name(&self) -> String {
         match self {

@@ -352,3 +352,14 @@ pub struct Pat {
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
+
+/// Somebody's being signed in to the web page; of its cookie only the hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSession {
+    /// The access token that it was opened with.
+    pub pat: uuid::Uuid,
+    /// When.
+    pub created_at: Timestamp,
+    /// Until when.
+    pub expires_at: Timestamp,
+}

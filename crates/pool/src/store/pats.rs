@@ -44,6 +44,15 @@ pub async fn by_hash(conn: &mut Conn, hash: &str) -> Result<Option<Pat>, StoreEr
     row.as_ref().map(pat).transpose()
 }
 
+/// The token with this id.
+pub async fn by_id(conn: &mut Conn, id: Uuid) -> Result<Option<Pat>, StoreError> {
+    let row = sqlx::query("SELECT * FROM pats WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(pat).transpose()
+}
+
 /// All tokens, oldest first.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Pat>, StoreError> {
     let rows = sqlx::query("SELECT * FROM pats ORDER BY created_at, id")

@@ -7,7 +7,7 @@ use super::dialect::{
 use super::plans::{plan, plan_columns, plan_joins};
 use crate::rules::entities::Request;
 use dayfly_wire::event::TaskResult;
-use dayfly_wire::ids::{AgentId, JobId, PoolId, RequestId};
+use dayfly_wire::ids::{AgentId, JobId, PlanId, PoolId, RequestId};
 use jiff::Timestamp;
 
 macro_rules! select {
@@ -205,6 +205,15 @@ pub async fn finished(
     .bind(most)
     .fetch_all(conn)
     .await?;
+    requests(&rows)
+}
+
+/// The requests of a plan, in their order.
+pub async fn of_plan(conn: &mut Conn, plan: PlanId) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!("WHERE requests.plan_id = $1 ORDER BY requests.id"))
+        .bind(plan.to_string())
+        .fetch_all(conn)
+        .await?;
     requests(&rows)
 }
 

@@ -109,6 +109,16 @@ pub async fn by_id(conn: &mut Conn, id: BuildId) -> Result<Option<Run>, StoreErr
     row.as_ref().map(run).transpose()
 }
 
+/// The newest runs of all projects before an id, newest first.
+pub async fn recent(conn: &mut Conn, before: BuildId, most: i64) -> Result<Vec<Run>, StoreError> {
+    let rows = sqlx::query(select!("WHERE runs.id < $1 ORDER BY runs.id DESC LIMIT $2"))
+        .bind(before.0)
+        .bind(most)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(run).collect()
+}
+
 /// The run of a plan.
 pub async fn by_plan(conn: &mut Conn, plan: PlanId) -> Result<Option<Run>, StoreError> {
     let row = sqlx::query(select!("WHERE runs.plan_id = $1"))

@@ -46,6 +46,11 @@ impl Fixture {
         Self::on(builder.start().await.unwrap()).await
     }
 
+    /// With long polls of some length.
+    pub(crate) async fn with_poll_hold(hold: Duration) -> Self {
+        Self::on(PoolHandle::builder().poll_hold(hold).start().await.unwrap()).await
+    }
+
     /// With long polls as long as outside tests.
     pub(crate) async fn with_long_polls() -> Self {
         Self::on(PoolHandle::start().await.unwrap()).await
@@ -152,6 +157,11 @@ impl Fixture {
         let url = format!("{}{path}", self.service.url());
         call_at(&url, method, authorization.as_deref(), body).await
     }
+
+    /// Reads an address as an administrator.
+    pub(crate) async fn call_url(&self, url: &str) -> Answer {
+        Answer::of(http().get(url).bearer_auth(self.pat.expose())).await
+    }
 }
 
 /// An HTTP call with whatever `Authorization`.
@@ -162,21 +172,14 @@ pub(crate) async fn call_at(
     body: Option<serde_json::Value>,
 ) -> Answer {
     let method = method.parse().unwrap();
-    let mut request = http().request(method, url).timeout(DEADLINE);
+    let mut request = http().request(method, url);
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let response = request.send().await.unwrap();
-    let status = response.status().as_u16();
-    let headers = response.headers().clone();
-    Answer {
-        status,
-        headers,
-        body: response.text().await.unwrap(),
-    }
+    Answer::of(request).await
 }
 
 pub(crate) struct Answer {
@@ -186,6 +189,17 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.timeout(DEADLINE).send().await.unwrap();
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        Self {
+            status,
+            headers,
+            body: response.text().await.unwrap(),
+        }
+    }
+
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
     }

@@ -1,0 +1,42 @@
+//! What the web page shows, across pools and projects.
+
+use super::StoreError;
+use super::dialect::{Conn, Row, column, millis};
+use dayfly_wire::ids::PoolId;
+use dayfly_wire::overview::PoolOverview;
+use jiff::Timestamp;
+
+fn pool(row: &Row) -> Result<PoolOverview, StoreError> {
+    Ok(PoolOverview {
+        id: PoolId(column(row, "id")?),
+        name: column(row, "name")?,
+        agents: column(row, "agents")?,
+        online: column(row, "online")?,
+        disabled: column(row, "disabled")?,
+        running: column(row, "running")?,
+        waiting: column(row, "waiting")?,
+    })
+}
+
+/// All pools with their numbers, by name. Agents count as online that were seen after a time.
+pub async fn pools(
+    conn: &mut Conn,
+    seen_after: Timestamp,
+) -> Result<Vec<PoolOverview>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT pools.id, pools.name, \
+         (SELECT COUNT(*) FROM agents WHERE agents.pool_id = pools.id) AS agents, \
+         (SELECT COUNT(*) FROM agents JOIN sessions ON sessions.agent_id = agents.id \
+          WHERE agents.pool_id = pools.id AND sessions.last_seen_at > $1) AS online, \
+         (SELECT COUNT(*) FROM agents WHERE agents.pool_id = pools.id AND agents.enabled = 0) AS disabled, \
+         (SELECT COUNT(*) FROM requests WHERE requests.pool_id = pools.id \
+          AND requests.finished_at IS NULL AND requests.assigned_at IS NOT NULL) AS running, \
+         (SELECT COUNT(*) FROM requests WHERE requests.pool_id = pools.id \
+          AND requests.finished_at IS NULL AND requests.assigned_at IS NULL) AS waiting \
+         FROM pools ORDER BY pools.name_key",
+    )
+    .bind(millis(seen_after))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(pool).collect()
+}

@@ -1,7 +1,7 @@
 # `make help` lists what can be done. The work is in scripts under e2e/, so that it can be run without make.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests bench conformance clean
+.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests bench bench-pool conformance clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,6 +56,10 @@ cluster-tests: install ## the cluster suite alone
 
 bench: install ## measure against a bare pod of the same shape; writes target/bench/
 	@. ./e2e/cluster/env.sh && target/images/out/dayfly-bench
+
+bench-pool: ## measure the pool service under load, without a cluster: make bench-pool [ARGS=...]
+	cargo build --release --locked -p dayfly-pool -p dayfly-bench-pool
+	target/release/dayfly-bench-pool $(ARGS)
 
 # The token goes into the environment and never onto a command line.
 conformance: export DAYFLY_POOL_TOKEN = $(PAT)

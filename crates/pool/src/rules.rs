@@ -11,6 +11,7 @@ pub mod discovery;
 pub mod entities;
 pub mod log;
 pub mod oidc;
+pub mod path;
 pub mod principal;
 pub mod queue;
 pub mod queueing;

@@ -6,6 +6,9 @@
 use jiff::{Timestamp, civil};
 use serde::{Deserialize, Deserializer, Serializer};
 
+/// The second of `0001-01-01T00:00:00Z`.
+const UNSET: i64 = -62_135_596_800;
+
 /// The text of a date.
 pub fn format(date: Timestamp) -> String {
     format!("{date:.3}")
@@ -13,16 +16,14 @@ pub fn format(date: Timestamp) -> String {
 
 /// Reads a date; `None` for the unset date and for text that is no date.
 pub fn parse(text: &str) -> Option<Timestamp> {
-    if text.starts_with("0001-01-01T00:00:00") {
-        return None;
-    }
-    text.parse::<Timestamp>().ok().or_else(|| {
+    let date = text.parse::<Timestamp>().ok().or_else(|| {
         let without_zone: civil::DateTime = text.parse().ok()?;
         without_zone
             .to_zoned(jiff::tz::TimeZone::UTC)
             .ok()
             .map(|zoned| zoned.timestamp())
-    })
+    });
+    date.filter(|date| date.as_second() != UNSET)
 }
 
 /// `#[serde(with = "date")]` for a date that is always there.
@@ -77,7 +78,13 @@ mod tests {
             format(parse("2026-11-22T10:11:12+02:00").unwrap()),
             "2026-11-22T08:11:12.000Z"
         );
-        assert_eq!(parse("0001-01-01T00:00:00"), None);
+        for unset in [
+            "0001-01-01T00:00:00",
+            "0001-01-01T00:00",
+            "0001-01-01T02:00:00+02:00",
+        ] {
+            assert_eq!(parse(unset), None, "{unset}");
+        }
         assert_eq!(parse("yesterday"), None);
     }
 }

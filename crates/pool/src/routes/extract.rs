@@ -5,6 +5,7 @@ use super::reply::Problem;
 use crate::auth::{self, Credential, Judged};
 use crate::connections::Standing;
 use crate::rules::access::Caller;
+use crate::rules::path;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::web_session::{self, Origin};
 use crate::throttle::Source;
@@ -13,8 +14,7 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Path, Request};
 use dayfly_wire::secret::SecretText;
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Extensions, HeaderMap, HeaderName, Uri};
+use http::{Extensions, HeaderMap, HeaderName};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -38,28 +38,12 @@ const NO_CHALLENGE: HeaderName = HeaderName::from_static("x-tfs-fedauthredirect"
 #[derive(Clone, Debug)]
 pub(crate) struct OriginalPath(pub(crate) String);
 
-/// Folds the path to lower case, and drops doubled and trailing slashes.
+/// Folds the path, and keeps it as it was written.
 pub(crate) fn remember_original_path(mut request: Request) -> Request {
-    let path = tidy(request.uri().path());
-    let folded = path.to_lowercase();
-    let with_query = match request.uri().query() {
-        Some(query) => format!("{folded}?{query}"),
-        None => folded,
-    };
-    let mut parts = request.uri().clone().into_parts();
-    if let Ok(path_and_query) = with_query.parse::<PathAndQuery>() {
-        parts.path_and_query = Some(path_and_query);
-    }
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
-    request.extensions_mut().insert(OriginalPath(path));
+    let path::Folded { uri, original } = path::fold(request.uri());
+    *request.uri_mut() = uri;
+    request.extensions_mut().insert(OriginalPath(original));
     request
-}
-
-fn tidy(path: &str) -> String {
-    let segments = path.split('/').filter(|segment| !segment.is_empty());
-    segments.fold(String::new(), |path, segment| path + "/" + segment)
 }
 
 /// Who calls; a call without a credential that counts goes no further.

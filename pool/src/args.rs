@@ -5,11 +5,11 @@ use crate::principals::PrincipalsCommand;
 use crate::runs::{self, RunsCommand};
 use crate::{
     administer, connect::Connection, document, keys, pat, pipelines, principals, queue, serve,
-    show, watch,
+    show, tasks, watch,
 };
 use clap::{Parser, Subcommand};
 use dayfly_pool_service::server::Limits;
-use dayfly_wire::ids::{AgentId, RequestId};
+use dayfly_wire::ids::{AgentId, RequestId, TaskId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +62,9 @@ enum Command {
     /// Agents of a pool.
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// Tasks: what steps may run beside scripts.
+    #[command(subcommand)]
+    Tasks(TasksCommand),
     /// Queued, running and ended jobs.
     #[command(subcommand)]
     Jobs(JobsCommand),
@@ -107,6 +110,9 @@ pub(crate) struct ServeArgs {
     /// For whom jobs may have identity tokens, beside api://AzureADTokenExchange; may be repeated.
     #[arg(long, value_name = "AUDIENCE")]
     pub(crate) oidc_audience: Vec<String>,
+    /// How many jobs run at once, over all pools; as many as there are agents when absent.
+    #[arg(long, value_name = "JOBS", env = "DAYFLY_POOL_PARALLEL_JOBS")]
+    pub(crate) parallel_jobs: Option<u32>,
 }
 
 #[derive(Subcommand)]
@@ -204,6 +210,28 @@ enum AgentsCommand {
 }
 
 #[derive(Subcommand)]
+enum TasksCommand {
+    /// Upload a task: a directory with a task.json, or a zip archive of one.
+    Upload {
+        /// The directory or the archive.
+        source: PathBuf,
+        /// Replace the version if it is there. Agents keep what they have downloaded already.
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// List the tasks with their versions.
+    List,
+    /// Remove a task.
+    Delete {
+        /// The task's id.
+        task: TaskId,
+        /// Only this version, for example 2.1.0.
+        #[arg(long)]
+        version: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
 enum JobsCommand {
     /// List a pool's unfinished jobs, and those that ended last.
     List {
@@ -278,6 +306,12 @@ pub(crate) struct QueueArgs {
     /// Minutes that the job may run; 0 for no limit.
     #[arg(long)]
     pub(crate) timeout: Option<i64>,
+    /// Jobs of a higher priority are served first, from -10 to 10.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) priority: Option<i64>,
+    /// Let scripts see the job's token as SYSTEM_ACCESSTOKEN without mapping it.
+    #[arg(long)]
+    pub(crate) scripts_access_token: bool,
     /// The job as a document, YAML or JSON; the other options add to it.
     #[arg(long)]
     pub(crate) file: Option<PathBuf>,
@@ -302,6 +336,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Pools(PoolsCommand::List) => show::pools(&Connection::from_environment()?).await?,
         Command::Repos(command) => run_repos(command).await?,
         Command::Agents(command) => run_agents(command).await?,
+        Command::Tasks(command) => run_tasks(command).await?,
         Command::Jobs(command) => run_jobs(command).await?,
         Command::Runs(command) => runs::run(command).await?,
         Command::Queue(args) => return run_queue(*args).await,
@@ -346,6 +381,19 @@ async fn run_agents(command: AgentsCommand) -> anyhow::Result<()> {
         }
         AgentsCommand::Enable { pool, agent, off } => {
             administer::enable_agent(&connection, &pool, agent, !off).await
+        }
+    }
+}
+
+async fn run_tasks(command: TasksCommand) -> anyhow::Result<()> {
+    let connection = Connection::from_environment()?;
+    match command {
+        TasksCommand::Upload { source, overwrite } => {
+            tasks::upload(&connection, &source, overwrite).await
+        }
+        TasksCommand::List => tasks::list(&connection).await,
+        TasksCommand::Delete { task, version } => {
+            tasks::delete(&connection, task, version.as_deref()).await
         }
     }
 }

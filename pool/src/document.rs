@@ -44,6 +44,8 @@ fn add(job: &mut QueueJob, args: QueueArgs) -> anyhow::Result<()> {
     job.name = args.name.or(job.name.take());
     job.reference = args.reference.or(job.reference.take());
     job.timeout_in_minutes = args.timeout.or(job.timeout_in_minutes);
+    job.priority = args.priority.or(job.priority);
+    job.scripts_access_token |= args.scripts_access_token;
     job.demands.extend(args.demand);
     for pair in &args.variable {
         let (name, value) = split(pair, "--variable")?;

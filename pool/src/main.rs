@@ -13,6 +13,7 @@ mod queue;
 mod runs;
 mod serve;
 mod show;
+mod tasks;
 mod watch;
 
 use clap::Parser;

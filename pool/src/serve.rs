@@ -5,6 +5,7 @@ use crate::pat;
 use anyhow::Context;
 use dayfly_pool_service::clock::SystemClock;
 use dayfly_pool_service::hook::WakeHook;
+use dayfly_pool_service::rules::limits::Limits as Bounds;
 use dayfly_pool_service::server::{self, Limits, Options};
 use dayfly_pool_service::service::{POLL_HOLD, Service, Settings};
 use dayfly_pool_service::tls::Certificates;
@@ -33,6 +34,10 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         retention: pat::parse_life(&args.retention)?,
         wake_hook,
         oidc_audiences: args.oidc_audience,
+        limits: Bounds {
+            parallel_jobs: args.parallel_jobs.map(i64::from),
+            ..Bounds::default()
+        },
     };
     let service = Service::open(settings, Arc::new(SystemClock)).await?;
     tracing::info!(

@@ -462,3 +462,33 @@ fn the_example_of_a_job_is_understood() {
     let job: dayfly_wire::queue::QueueJob = serde_json::from_str(&text.unwrap()).unwrap();
     assert_eq!(job.steps.len(), 3);
 }
+
+#[tokio::test]
+async fn a_task_is_uploaded_listed_and_deleted_from_the_command_line() {
+    let service = Service::start().await;
+    let source = tempfile::tempdir().unwrap();
+    let path = source.path().to_str().unwrap();
+    let nothing = service.run(&["tasks", "upload", path]).await;
+    assert_eq!(nothing.code, 1);
+    assert!(nothing.err.contains("no task.json"), "{}", nothing.err);
+    let id = "11111111-1111-4111-8111-111111111111";
+    let definition = serde_json::json!({
+        "id": id, "name": "Greet", "version": {"Major": 1, "Minor": 2, "Patch": 3},
+        "execution": {"Node20_1": {"target": "main.js"}},
+    });
+    std::fs::write(source.path().join("task.json"), definition.to_string()).unwrap();
+    std::fs::write(source.path().join("main.js"), "console.log('hello')").unwrap();
+    let uploaded = service.run(&["tasks", "upload", path]).await;
+    assert_eq!(uploaded.code, 0, "{}", uploaded.err);
+    let listed = service.run(&["tasks", "list"]).await;
+    assert!(listed.out.contains("Greet  1.2.3"), "{}", listed.out);
+    let again = service.run(&["tasks", "upload", path]).await;
+    assert_eq!(again.code, 1, "{}", again.err);
+    let over = service.run(&["tasks", "upload", path, "--overwrite"]).await;
+    assert_eq!(over.code, 0, "{}", over.err);
+    let deleted = service
+        .run(&["tasks", "delete", id, "--version", "1.2.3"])
+        .await;
+    assert_eq!(deleted.code, 0, "{}", deleted.err);
+    assert_eq!(service.run(&["tasks", "list"]).await.out.lines().count(), 1);
+}

@@ -20,6 +20,7 @@ mod requests;
 mod retry;
 mod send;
 mod sessions;
+mod tasks;
 
 pub use agents::AgentQuery;
 pub use auth::{AgentCredential, Credential};

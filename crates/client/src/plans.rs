@@ -94,7 +94,8 @@ impl Client {
     /// The text of a stored log.
     pub async fn log_text(&self, scope: &PlanScope, log: LogId) -> Result<String, Error> {
         let path = scope.path(&format!("logs/{log}"));
-        let answer = self.send(self.call("read log", Method::GET, &path)).await?;
+        let call = self.call("read log", Method::GET, &path);
+        let answer = self.send(call.accept("text/plain")).await?;
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 

@@ -28,6 +28,7 @@ pub(crate) struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<(&'static str, Bytes)>,
     limit: Duration,
+    accept: &'static str,
 }
 
 /// The answer to a call that succeeded.
@@ -53,6 +54,11 @@ impl Call {
 
     pub(crate) fn bytes(mut self, body: Bytes) -> Self {
         self.body = Some(("application/octet-stream", body));
+        self
+    }
+
+    pub(crate) fn accept(mut self, kind: &'static str) -> Self {
+        self.accept = kind;
         self
     }
 
@@ -82,6 +88,7 @@ impl Client {
             query: Vec::new(),
             body: None,
             limit: CALL_LIMIT,
+            accept: ACCEPT_JSON,
         }
     }
 
@@ -126,7 +133,7 @@ impl Client {
             .http
             .request(call.method.clone(), &call.url)
             .query(&call.query)
-            .header(ACCEPT, ACCEPT_JSON)
+            .header(ACCEPT, call.accept)
             .header("X-TFS-FedAuthRedirect", "Suppress")
             .timeout(call.limit);
         if let Some(authorization) = self.authorization().await? {

@@ -10,6 +10,7 @@
 //!   principals prove themselves with.
 //! - [`webhook`]: the shared secret of a webhook.
 //! - [`stock`]: keys made before they are needed.
+//! - [`content`]: hashes that stored content is named by.
 //!
 //! No backend type is public, and no type that holds a secret has `Debug`, `Display` or `Serialize`.
 
@@ -18,6 +19,7 @@ pub mod assertion;
 pub mod callback;
 pub mod client_assertion;
 pub mod cluster_token;
+pub mod content;
 mod encoding;
 pub mod id_token;
 pub mod pat;

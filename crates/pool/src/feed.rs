@@ -5,6 +5,8 @@
 use dayfly_wire::ids::{RecordId, RequestId};
 use dayfly_wire::log::{FEED_LINE_CHARACTERS, FeedLines};
 use dayfly_wire::queue::FeedEntry;
+use jiff::Timestamp;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -32,6 +34,8 @@ pub struct Feed {
 
 #[derive(Default)]
 struct Rings {
+    /// Until when somebody watches a job, as far as is known now.
+    watched: HashMap<RequestId, Timestamp>,
     by_request: HashMap<RequestId, Ring>,
     /// Oldest first, for letting go of.
     order: VecDeque<RequestId>,
@@ -69,6 +73,23 @@ impl Feed {
     /// The bell of a job's feed; enable its `notified()` before looking.
     pub fn bell(&self, request: RequestId) -> Arc<Notify> {
         Arc::clone(&self.rings().ring(request).bell)
+    }
+
+    /// Somebody watches until then; true when nobody did before.
+    pub fn watch(&self, request: RequestId, until: Timestamp) -> bool {
+        let mut rings = self.rings();
+        let known = rings.watched.entry(request);
+        let begins = matches!(known, Entry::Vacant(_));
+        let end = known.or_insert(until);
+        *end = until.max(*end);
+        begins
+    }
+
+    /// The jobs that somebody watched until now and nobody does any more; each is told once.
+    pub fn left(&self, now: Timestamp) -> Vec<RequestId> {
+        let mut rings = self.rings();
+        let left = rings.watched.extract_if(|_, until| *until <= now);
+        left.map(|(request, _)| request).collect()
     }
 
     /// The lines from number `after` on.
@@ -148,6 +169,22 @@ mod tests {
         assert_eq!(page.lines[0].line, "10");
         let next = feed.page(RequestId(1), page.next);
         assert_eq!((next.dropped, next.lines[0].line.as_str()), (0, "1010"));
+    }
+
+    #[test]
+    fn who_watches_and_leaves_is_told_once() {
+        let feed = Feed::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert!(feed.watch(RequestId(1), at(10)));
+        assert!(!feed.watch(RequestId(1), at(20)));
+        assert!(
+            !feed.watch(RequestId(1), at(5)),
+            "another one stays less long"
+        );
+        assert!(feed.left(at(19)).is_empty());
+        assert_eq!(feed.left(at(20)), [RequestId(1)]);
+        assert!(feed.left(at(20)).is_empty());
+        assert!(feed.watch(RequestId(1), at(30)));
     }
 
     #[test]

@@ -163,6 +163,8 @@ pub struct Exchange<'a> {
     pub content_encoding: Option<&'a OsStr>,
     /// The protocol version that the client can.
     pub protocol: Option<&'a OsStr>,
+    /// How many bytes a push may bring.
+    pub most: Option<u64>,
     /// Who may push; absent for readers, and then git refuses a push by itself too.
     pub pusher: Option<&'a str>,
 }
@@ -179,6 +181,27 @@ pub struct Backend {
     pub headers: Vec<(String, String)>,
 }
 
+/// Bytes of all files below a directory.
+pub fn size(directory: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    let mut open = vec![directory.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            // Git removes files of its own while it works.
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            if metadata.is_dir() {
+                open.push(entry.path());
+            } else {
+                bytes += metadata.len();
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Starts `git http-backend`; its standard input takes the body.
 pub fn start(exchange: &Exchange<'_>) -> Result<Child, GitError> {
     let mut command = git(None);
@@ -192,6 +215,12 @@ pub fn start(exchange: &Exchange<'_>) -> Result<Child, GitError> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
+    if let Some(most) = exchange.most {
+        command
+            .env("GIT_CONFIG_COUNT", "2")
+            .env("GIT_CONFIG_KEY_1", "receive.maxInputSize")
+            .env("GIT_CONFIG_VALUE_1", most.to_string());
+    }
     for (name, value) in [
         ("CONTENT_TYPE", exchange.content_type),
         ("HTTP_CONTENT_ENCODING", exchange.content_encoding),

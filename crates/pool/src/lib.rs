@@ -10,9 +10,11 @@
 //! - `web`: the web page, its sign-in and its files;
 //! - [`testing`]: the service in a test's process.
 
+pub mod archive;
 pub mod auth;
 pub mod clock;
 mod connections;
+pub mod content;
 pub mod feed;
 pub mod git;
 pub mod hook;

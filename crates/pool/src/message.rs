@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// 8 or more: the worker itself reports completion, by an event.
 const PLAN_VERSION: i64 = 9;
 const ACCESS_TOKEN_VARIABLE: &str = "system.accessToken";
+/// True makes an agent give scripts the token unasked; the other text is what jobs say that map it.
+const ENABLE_ACCESS_TOKEN: &str = "system.enableAccessToken";
+const TOKEN_BY_MAPPING: &str = "SecretVariable";
 
 /// A repository of the job with the commit that it is checked out at.
 pub struct Resolved {
@@ -53,6 +56,12 @@ pub struct Facts<'a> {
 pub fn compose(job: QueueJob, facts: &Facts<'_>) -> JobMessage {
     let request = facts.request;
     let mut variables = service_variables(facts);
+    let enabled = if job.scripts_access_token {
+        "true"
+    } else {
+        TOKEN_BY_MAPPING
+    };
+    variables.insert(ENABLE_ACCESS_TOKEN.to_owned(), Variable::read_only(enabled));
     let mut mask = Vec::new();
     for (name, variable) in job.variables {
         let variable = queued_variable(variable);
@@ -160,11 +169,11 @@ pub fn is_set_by_service(name: &str) -> bool {
     SERVICE_VARIABLES
         .iter()
         .chain(&REPOSITORY_VARIABLES)
-        .chain(&[ACCESS_TOKEN_VARIABLE])
+        .chain(&[ACCESS_TOKEN_VARIABLE, ENABLE_ACCESS_TOKEN])
         .any(|own| own.eq_ignore_ascii_case(name))
 }
 
-const SERVICE_VARIABLES: [&str; 24] = [
+const SERVICE_VARIABLES: [&str; 25] = [
     "system",
     "system.hosttype",
     "system.servertype",
@@ -189,6 +198,7 @@ const SERVICE_VARIABLES: [&str; 24] = [
     "build.buildNumber",
     "build.buildUri",
     "build.definitionName",
+    "build.containerId",
 ];
 
 const REPOSITORY_VARIABLES: [&str; 7] = [
@@ -207,7 +217,7 @@ fn service_variables(facts: &Facts<'_>) -> BTreeMap<String, Variable> {
     } = facts;
     let plan = &request.plan;
     let collection_uri = format!("{base_url}/");
-    let values: [String; 24] = [
+    let values: [String; 25] = [
         "build".to_owned(),
         "build".to_owned(),
         "OnPremises".to_owned(),
@@ -235,6 +245,7 @@ fn service_variables(facts: &Facts<'_>) -> BTreeMap<String, Variable> {
         plan.build_number.clone(),
         format!("vstfs:///Build/Build/{}", plan.build),
         plan.definition_name.clone(),
+        plan.build.to_string(),
     ];
     let own = facts
         .repositories

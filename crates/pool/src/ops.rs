@@ -1,8 +1,11 @@
 //! Operations: each loads what a rule needs, asks the rule, and writes what it answers, in one unit of work.
 
 pub mod agents;
+pub mod artifacts;
+pub mod attachments;
 pub mod builds;
 pub mod client_credentials;
+pub mod containers;
 pub mod definitions;
 pub mod dispatch;
 pub mod endings;
@@ -26,6 +29,8 @@ pub mod runs;
 pub mod sessions;
 pub mod starting;
 pub mod sweep;
+pub mod tasks;
 pub mod tidy;
 pub mod tokens;
+pub mod watching;
 pub mod web_sessions;

@@ -1,7 +1,10 @@
 //! Routes: extract, call an operation, respond. No rule lives here.
 
 mod agents;
+mod artifacts;
+mod attachments;
 mod builds;
+mod conventions;
 mod definitions;
 mod discovery;
 mod entra;
@@ -18,6 +21,7 @@ mod pools;
 pub(crate) mod reply;
 mod requests;
 mod table;
+mod tasks;
 
 use crate::service::Service;
 use axum::Router;
@@ -48,6 +52,10 @@ pub(crate) fn service(
     let router = router(&app.settings.public_url)
         .fallback(reply::nothing_here)
         .layer(DefaultBodyLimit::max(MAX_DOCUMENT))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&app),
+            conventions::keep,
+        ))
         .with_state(app);
     MapRequestLayer::new(remember_original_path)
         .layer(router)
@@ -79,6 +87,9 @@ fn api() -> Router<App> {
         .merge(messages::routes())
         .merge(requests::routes())
         .merge(plans::routes())
+        .merge(attachments::routes())
+        .merge(artifacts::routes())
+        .merge(tasks::routes())
         .merge(jobs::routes())
         .merge(builds::routes())
         .merge(definitions::routes())

@@ -4,14 +4,19 @@
 
 pub mod access;
 pub mod agent;
+pub mod artifact;
+pub mod attachment;
 pub mod build;
 pub mod build_filter;
 pub mod definition;
 pub mod discovery;
 pub mod entities;
+pub mod limits;
 pub mod log;
 pub mod oidc;
+pub mod paging;
 pub mod path;
+pub mod pool;
 pub mod principal;
 pub mod queue;
 pub mod queueing;
@@ -22,8 +27,10 @@ pub mod run;
 #[cfg(test)]
 mod samples;
 pub mod session;
+pub mod task;
 pub mod throttle;
 pub mod timeline;
 pub mod token;
+pub mod version;
 pub mod waiting;
 pub mod web_session;

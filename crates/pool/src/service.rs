@@ -1,12 +1,14 @@
 //! The service: its parts, and the unit of work that every operation is one of.
 
 use crate::clock::Clock;
+use crate::content::{ContentError, Contents};
 use crate::feed::Feed;
 use crate::git::GitError;
 use crate::hook::{QueueBell, WakeHook};
 use crate::issuers::Issuers;
 use crate::keyfile::{KeyFileError, SealedValueError, ServiceKeys};
 use crate::metrics::Metrics;
+use crate::rules::limits::Limits;
 use crate::rules::refusal::Refusal;
 use crate::store::dialect::{Conn, WriteTransaction};
 use crate::store::{Store, StoreError};
@@ -40,6 +42,8 @@ pub struct Settings {
     pub wake_hook: Option<Arc<WakeHook>>,
     /// For whom jobs may have identity tokens, beside [`crate::rules::oidc::AUDIENCE`].
     pub oidc_audiences: Vec<String>,
+    /// What it takes at most.
+    pub limits: Limits,
 }
 
 /// Why a service did not start.
@@ -84,6 +88,9 @@ pub enum Failure {
     /// Git failed.
     #[error(transparent)]
     Git(#[from] GitError),
+    /// Stored content failed.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// A key or a token failed.
     #[error("failed to use a key: {0}")]
     Key(String),
@@ -105,6 +112,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// How it is set up.
     pub settings: Settings,
+    /// Attachments, tasks and artifacts.
+    pub contents: Contents,
     /// Long polls that wait.
     pub wakes: Wakes,
     /// Rings when a queue has changed.
@@ -131,11 +140,17 @@ impl Service {
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         check_url(&settings.public_url)?;
         prepare(&settings.data_dir)?;
+        let contents =
+            Contents::open(&settings.data_dir).map_err(|source| StartError::DataDir {
+                path: settings.data_dir.clone(),
+                source,
+            })?;
         Ok(Arc::new(Self {
             store: Store::open(&settings.data_dir).await?,
             keys: ServiceKeys::open(&settings.data_dir)?,
             clock,
             settings,
+            contents,
             wakes: Wakes::default(),
             queue_bell: QueueBell::default(),
             feed: Feed::default(),

@@ -3,7 +3,10 @@
 //! Every function takes a connection, so that the caller decides which of them share a transaction.
 
 pub mod agents;
+pub mod artifacts;
 pub mod assertions;
+pub mod attachments;
+pub mod contents;
 pub mod counters;
 pub mod definitions;
 pub mod dialect;
@@ -21,6 +24,8 @@ pub mod requests;
 pub mod retention;
 pub mod runs;
 pub mod sessions;
+pub mod tasks;
+pub mod timelines;
 pub mod web_sessions;
 
 use dialect::{Conn, Db, ReadConnection, WriteTransaction};

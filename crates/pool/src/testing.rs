@@ -4,6 +4,7 @@ use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::hook::WakeHook;
 use crate::ops::pats;
 use crate::rules::access::{Caller, ListenClaims, Scopes};
+use crate::rules::limits::Limits as Bounds;
 use crate::server::{self, Limits, Options, ServeError};
 use crate::service::{POLL_HOLD, RETENTION, Service, Settings};
 use crate::tls::Certificates;
@@ -33,6 +34,7 @@ pub struct PoolBuilder {
     wake_hook: Option<Arc<WakeHook>>,
     oidc_audiences: Vec<String>,
     options: Options,
+    bounds: Bounds,
 }
 
 /// A running service. It ends, and its directory goes, when the handle is dropped.
@@ -87,6 +89,13 @@ impl PoolBuilder {
         self
     }
 
+    /// With other bounds on what clients send.
+    #[must_use]
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// On a directory that was there before and stays.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -118,6 +127,7 @@ impl PoolBuilder {
             retention: RETENTION,
             wake_hook: self.wake_hook.clone(),
             oidc_audiences: self.oidc_audiences.clone(),
+            limits: self.bounds,
         };
         let clock: Arc<dyn Clock> = match &self.clock {
             Some(clock) => Arc::<ManualClock>::clone(clock),
@@ -160,6 +170,7 @@ impl PoolHandle {
             wake_hook: None,
             oidc_audiences: Vec::new(),
             options: Options::default(),
+            bounds: Bounds::default(),
         }
     }
 

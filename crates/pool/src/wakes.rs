@@ -36,6 +36,15 @@ impl Wakes {
         }
     }
 
+    /// How many wait for this agent.
+    pub fn waiting_for(&self, agent: AgentId) -> usize {
+        // One place is the map's.
+        let bells = self.bells();
+        bells
+            .get(&agent)
+            .map_or(0, |bell| Arc::strong_count(bell) - 1)
+    }
+
     /// How many agents are waited for.
     pub fn waiting(&self) -> usize {
         self.bells().len()

@@ -53,6 +53,68 @@ const ROWS: &[(&str, Reach)] = &[
     ("GET /default/_apis/dayfly/queue", Pat),
     ("GET /default/_apis/dayfly/runs", Pat),
     ("GET /default/_apis/dayfly/runs/{build}", Pat),
+    ("PATCH /default/_apis/distributedtask/pools/{pool}", Pat),
+    ("PUT /default/_apis/distributedtask/pools/{pool}", Pat),
+    ("DELETE /default/_apis/distributedtask/pools/{pool}", Pat),
+    ("GET /default/_apis/distributedtask/resourceusage", Pat),
+    ("GET /default/_apis/distributedtask/tasks", JobOrPat),
+    ("PUT /default/_apis/distributedtask/tasks", Pat),
+    ("GET /default/_apis/distributedtask/tasks/{task}", JobOrPat),
+    ("PUT /default/_apis/distributedtask/tasks/{task}", Pat),
+    ("DELETE /default/_apis/distributedtask/tasks/{task}", Pat),
+    (
+        "GET /default/_apis/distributedtask/tasks/{task}/{version}",
+        JobOrPat,
+    ),
+    (
+        "DELETE /default/_apis/distributedtask/tasks/{task}/{version}",
+        Pat,
+    ),
+    (
+        "GET /default/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/timelines",
+        JobOrPat,
+    ),
+    (
+        "POST /default/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/timelines",
+        Job,
+    ),
+    (
+        "GET /default/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/attachments/{type}",
+        JobOrPat,
+    ),
+    (
+        "GET /default/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/timelines/{timeline}/records/{record}/attachments/{type}",
+        JobOrPat,
+    ),
+    (
+        "GET /default/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/timelines/{timeline}/records/{record}/attachments/{type}/{name}",
+        JobOrPat,
+    ),
+    (
+        "PUT /default/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}/timelines/{timeline}/records/{record}/attachments/{type}/{name}",
+        Job,
+    ),
+    (
+        "GET /default/{project}/_apis/build/builds/{build}/artifacts",
+        JobOrPat,
+    ),
+    (
+        "POST /default/{project}/_apis/build/builds/{build}/artifacts",
+        Job,
+    ),
+    (
+        "GET /default/_apis/resources/containers/{container}",
+        JobOrPat,
+    ),
+    ("PUT /default/_apis/resources/containers/{container}", Job),
+    (
+        "GET /default/_apis/resources/containers/{container}/{*path}",
+        JobOrPat,
+    ),
+    (
+        "PUT /default/_apis/resources/containers/{container}/{*path}",
+        Job,
+    ),
     ("DELETE /default/{project}/_apis/build/builds/{build}", Pat),
     ("GET /default/{project}/_apis/build/builds", JobOrPat),
     (
@@ -300,6 +362,12 @@ impl World {
             ("{record}", self.taken.message.job_id.to_string()),
             ("{job}", self.taken.message.job_id.to_string()),
             ("{repository}", "app".to_owned()),
+            ("{container}", "1".to_owned()),
+            ("{*path}", "drop/x".to_owned()),
+            ("{task}", uuid::Uuid::new_v4().to_string()),
+            ("{version}", "1.0.0".to_owned()),
+            ("{type}", "some.type".to_owned()),
+            ("{name}", "some.name".to_owned()),
         ];
         let path = values
             .iter()

@@ -41,10 +41,13 @@ impl ServiceError {
     pub fn new(key: &str, message: impl Into<String>) -> Self {
         let (namespace, assembly) = match key {
             key::UNAUTHORIZED => (SERVER_EXCEPTIONS, SERVER_EXCEPTIONS),
-            "VssInvalidPreviewVersionException" | key::ACCESS_DENIED => {
+            key::PREVIEW_VERSION | key::VERSION_OUT_OF_RANGE | key::ACCESS_DENIED => {
                 (SERVICES_EXCEPTIONS, SERVICES_EXCEPTIONS)
             }
-            key::BUILD_NOT_FOUND | key::DEFINITION_NOT_FOUND => (BUILD_EXCEPTIONS, BUILD_ASSEMBLY),
+            key::BUILD_NOT_FOUND
+            | key::DEFINITION_NOT_FOUND
+            | key::ARTIFACT_NOT_FOUND
+            | key::ARTIFACT_EXISTS => (BUILD_EXCEPTIONS, BUILD_ASSEMBLY),
             key::PROJECT_NOT_FOUND => (PROJECT_EXCEPTIONS, PROJECT_EXCEPTIONS),
             _ => (AGENT_EXCEPTIONS, AGENT_EXCEPTIONS),
         };
@@ -83,6 +86,20 @@ pub mod key {
     pub const DEFINITION_NOT_FOUND: &str = "DefinitionNotFoundException";
     /// 404: no such plan.
     pub const PLAN_NOT_FOUND: &str = "TaskOrchestrationPlanNotFoundException";
+    /// 409: the plan, or another, has a timeline of that id.
+    pub const TIMELINE_EXISTS: &str = "TimelineExistsException";
+    /// 404: no such task, or not in this version.
+    pub const TASK_NOT_FOUND: &str = "TaskDefinitionNotFoundException";
+    /// 409: the task has that version already.
+    pub const TASK_EXISTS: &str = "TaskDefinitionExistsException";
+    /// 400: the version that is asked for needs `-preview`.
+    pub const PREVIEW_VERSION: &str = "VssInvalidPreviewVersionException";
+    /// 400: the version that is asked for is newer than any.
+    pub const VERSION_OUT_OF_RANGE: &str = "VssVersionOutOfRangeException";
+    /// 404: the run has no artifact of that name.
+    pub const ARTIFACT_NOT_FOUND: &str = "ArtifactNotFoundException";
+    /// 409: the run has an artifact of that name.
+    pub const ARTIFACT_EXISTS: &str = "ArtifactExistsException";
     /// 403: the token does not belong to this plan.
     pub const PLAN_SECURITY: &str = "TaskOrchestrationPlanSecurityException";
     /// 403: authenticated, but not allowed.

@@ -9,6 +9,8 @@
 //! Azure DevOps speaks.
 
 pub mod agent;
+pub mod artifact;
+pub mod attachment;
 pub mod build;
 pub mod collection;
 pub mod date;
@@ -28,5 +30,6 @@ pub mod queue;
 pub mod request;
 pub mod secret;
 pub mod session;
+pub mod task;
 pub mod timeline;
 pub mod token;

@@ -43,6 +43,12 @@ pub struct QueueJob {
     /// How long a cancelled job may take to end; 5 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_timeout_in_minutes: Option<i64>,
+    /// Jobs of a higher priority are served first; 0 when absent, from -10 to 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// Whether scripts see the job's token without mapping it (`SYSTEM_ACCESSTOKEN`).
+    #[serde(default)]
+    pub scripts_access_token: bool,
     /// The steps, in order.
     #[serde(default)]
     pub steps: Vec<QueueStep>,

@@ -93,9 +93,50 @@ pub struct JobRequest {
     /// The pool.
     #[serde(default)]
     pub pool_id: PoolId,
+    /// Higher is served first; absent for what is as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// The plan and the job, as one text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orchestration_id: Option<String>,
     /// Why it waits or how it ended, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
+}
+
+/// How much of the service's jobs at once is in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceUsage {
+    /// What there is.
+    pub resource_limit: ResourceLimit,
+    /// Jobs that run or are reserved.
+    #[serde(default)]
+    pub used_count: i64,
+    /// Always 0: minutes are not counted here.
+    #[serde(default)]
+    pub used_minutes: i64,
+    /// The jobs that run, when asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running_requests: Vec<JobRequest>,
+}
+
+/// How many jobs run at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceLimit {
+    /// `Private`: jobs on agents of one's own.
+    #[serde(default)]
+    pub parallelism_tag: String,
+    /// Whether it is about the service's own machines.
+    #[serde(default)]
+    pub is_hosted: bool,
+    /// Whether there is no limit.
+    #[serde(default)]
+    pub is_premium: bool,
+    /// How many; absent when there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_count: Option<i64>,
 }
 
 /// A pipeline or a run, as a request refers to it.

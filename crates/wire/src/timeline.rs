@@ -5,6 +5,7 @@ use crate::date;
 use crate::enums::wire_enum;
 use crate::event::TaskResult;
 use crate::ids::{RecordId, TaskId, TimelineId};
+use crate::job::TimelineReference;
 use crate::log::LogReference;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,15 @@ pub struct Record {
     /// Its stored log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogReference>,
+    /// The timeline that has the details of this record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<TimelineReference>,
+    /// Which attempt it is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i64>,
+    /// The name that stays the same over attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<String>,
     /// How many errors it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_count: Option<i64>,

@@ -59,6 +59,9 @@ fn overlay(old: &mut Record, new: Record) {
         order,
         ref_name,
         log,
+        details,
+        attempt,
+        identifier,
         error_count,
         warning_count,
         issues,
@@ -81,6 +84,9 @@ fn overlay(old: &mut Record, new: Record) {
     set(&mut old.order, order);
     set(&mut old.ref_name, ref_name);
     set(&mut old.log, log);
+    set(&mut old.details, details);
+    set(&mut old.attempt, attempt);
+    set(&mut old.identifier, identifier);
     set(&mut old.error_count, error_count);
     set(&mut old.warning_count, warning_count);
     set(&mut old.task, task);

@@ -1,26 +1,32 @@
 //! Agents: register, read, replace, change, remove.
 
-use super::dispatch::dispatch_pool;
+use super::dispatch::{dispatch_freed, dispatch_pool};
 use super::endings::end_session;
 use super::pools::existing_pool;
 use crate::rules::access::{Caller, Scope, require_agent_reader, require_scope};
 use crate::rules::agent::{self, Detail, Identifiers};
 use crate::rules::entities::{Agent, Request};
 use crate::rules::refusal::{Kind, Refusal};
-use crate::rules::request;
+use crate::rules::{queue, request};
 use crate::service::{Failure, Service, Unit};
 use crate::store::agents::Listed;
 use crate::store::counters::{self, Counter};
 use crate::store::dialect::Conn;
 use crate::store::{agents, messages, requests, sessions};
 use dayfly_wire::agent::{Agent as AgentDocument, Capabilities};
+use dayfly_wire::demand::Demand;
 use dayfly_wire::ids::{AgentId, ClientId, PoolId};
+use dayfly_wire::request::JobRequest;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// What an agent's document is to hold.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Wanted {
+    /// Only agents that satisfy these demands.
+    pub demands: Vec<String>,
+    /// Only these properties; all without a list.
+    pub properties: Option<Vec<String>>,
     /// Both capability sets.
     pub capabilities: bool,
     /// The request that it holds.
@@ -30,7 +36,7 @@ pub struct Wanted {
 }
 
 impl Service {
-    /// A pool's agents, all or those of one name.
+    /// A pool's agents, all or those of one name, that satisfy the demands.
     pub async fn agents(
         &self,
         caller: &Caller,
@@ -39,10 +45,15 @@ impl Service {
         wanted: Wanted,
     ) -> Result<Vec<AgentDocument>, Failure> {
         require_scope(caller, Scope::AgentPools)?;
+        for demand in &wanted.demands {
+            let parsed = demand.parse::<Demand>();
+            parsed.map_err(|error| Refusal::invalid(format!("demands: {error}")))?;
+        }
         self.settle().await?;
         let mut conn = self.store.read().await?;
         existing_pool(&mut conn, pool).await?;
-        let listed = agents::of_pool(&mut conn, pool, name).await?;
+        let mut listed = agents::of_pool(&mut conn, pool, name).await?;
+        listed.retain(|listed| queue::satisfies(&wanted.demands, &listed.agent));
         let mut held: HashMap<AgentId, Request> = HashMap::new();
         if wanted.assigned_request {
             let requests = requests::held(&mut conn, pool).await?;
@@ -52,11 +63,17 @@ impl Service {
                     .filter_map(|request| Some((request.agent?, request))),
             );
         }
-        let documents = listed.into_iter().map(|listed| {
+        let mut documents = Vec::with_capacity(listed.len());
+        for listed in listed {
             let held = held.remove(&listed.agent.id);
-            self.agent_document(&listed, held, wanted)
-        });
-        Ok(documents.collect())
+            let mut document = self.agent_document(&listed, held, &wanted);
+            if wanted.last_completed_request {
+                document.last_completed_request =
+                    last_completed(&mut conn, listed.agent.id).await?;
+            }
+            documents.push(document);
+        }
+        Ok(documents)
     }
 
     /// One agent.
@@ -75,13 +92,9 @@ impl Service {
         if wanted.assigned_request {
             held = requests::held_by(&mut conn, id).await?;
         }
-        let mut document = self.agent_document(&listed, held, wanted);
+        let mut document = self.agent_document(&listed, held, &wanted);
         if wanted.last_completed_request {
-            let latest = requests::of_agent(&mut conn, id, 2).await?;
-            document.last_completed_request = latest
-                .iter()
-                .find(|request| request.is_finished())
-                .map(|request| Box::new(request::document(request, None)));
+            document.last_completed_request = last_completed(&mut conn, id).await?;
         }
         Ok(document)
     }
@@ -95,14 +108,15 @@ impl Service {
     ) -> Result<AgentDocument, Failure> {
         require_scope(caller, Scope::AgentPoolsManage)?;
         let mut unit = self.begin().await?;
-        existing_pool(unit.conn(), pool).await?;
+        let settings = existing_pool(unit.conn(), pool).await?.settings;
         check_name_is_free(&mut unit, pool, &draft.name).await?;
         let identifiers = Identifiers {
             pool,
             agent: AgentId(counters::next(unit.conn(), Counter::Agent).await?),
             client: ClientId(Uuid::new_v4()),
         };
-        let registered = agent::register(draft, identifiers, unit.now)?;
+        let mut registered = agent::register(draft, identifiers, unit.now)?;
+        registered.single_use |= settings.single_use_agents;
         agents::insert(unit.conn(), &registered).await?;
         unit.commit().await?;
         Ok(self.full_document(&registered, false))
@@ -184,28 +198,28 @@ impl Service {
         messages::delete_of_agent(unit.conn(), id).await?;
         agents::delete(unit.conn(), id).await?;
         unit.wake_agent(id);
-        dispatch_pool(&mut unit, pool).await?;
+        dispatch_freed(&mut unit, pool).await?;
         unit.commit().await?;
         Ok(())
     }
 
     fn full_document(&self, agent: &Agent, online: bool) -> AgentDocument {
-        let detail = Detail { capabilities: true };
-        agent::document(agent, online, detail, &self.authorization_url())
+        agent::document(agent, online, &Detail::all(), &self.authorization_url())
     }
 
     fn agent_document(
         &self,
         listed: &Listed,
         held: Option<Request>,
-        wanted: Wanted,
+        wanted: &Wanted,
     ) -> AgentDocument {
         let online = listed.is_online(self.now());
         let detail = Detail {
             capabilities: wanted.capabilities,
+            properties: wanted.properties.clone(),
         };
         let mut document =
-            agent::document(&listed.agent, online, detail, &self.authorization_url());
+            agent::document(&listed.agent, online, &detail, &self.authorization_url());
         document.assigned_request = held.map(|held| {
             Box::new(request::document(
                 &held,
@@ -214,6 +228,13 @@ impl Service {
         });
         document
     }
+}
+
+/// The request that an agent finished last. It holds one at most, so the last two tell.
+async fn last_completed(conn: &mut Conn, id: AgentId) -> Result<Option<Box<JobRequest>>, Failure> {
+    let latest = requests::of_agent(conn, id, 2).await?;
+    let completed = latest.iter().find(|request| request.is_finished());
+    Ok(completed.map(|request| Box::new(request::document(request, None))))
 }
 
 /// A pool's agent, or the refusal that says that it is not there.

@@ -1,8 +1,11 @@
 //! Gives waiting jobs to idle agents, and puts messages into agents' queues.
 
 use crate::rules::entities::{Agent, Message, Request};
+use crate::rules::request::Load;
 use crate::rules::{queue, request};
 use crate::service::{Failure, Unit};
+use crate::store::dialect::Conn;
+use crate::store::requests::QueuePlace;
 use crate::store::{agents, messages, requests};
 use dayfly_wire::ids::{AgentId, MessageId, PoolId, RequestId};
 use dayfly_wire::message::kind;
@@ -10,13 +13,39 @@ use dayfly_wire::message::kind;
 /// Agents, and requests, that are looked at in one go: a long queue or a large pool is not loaded whole for one job.
 const PAGE: i64 = 50;
 
+/// How many jobs run, and how many may.
+pub async fn load(conn: &mut Conn, limit: Option<i64>) -> Result<Load, Failure> {
+    let running = match limit {
+        Some(_) => requests::count_held(conn).await?,
+        None => 0,
+    };
+    Ok(Load { running, limit })
+}
+
+async fn room(unit: &mut Unit<'_>) -> Result<usize, Failure> {
+    let limit = unit.service().settings.limits.parallel_jobs;
+    Ok(load(unit.conn(), limit).await?.room())
+}
+
+/// A job's place became free: what waits in its pool may have it, and where jobs are limited over all pools, what
+/// waits in any other.
+pub async fn dispatch_freed(unit: &mut Unit<'_>, pool: PoolId) -> Result<(), Failure> {
+    dispatch_pool(unit, pool).await?;
+    if unit.service().settings.limits.parallel_jobs.is_some() {
+        for other in requests::pools_that_wait(unit.conn()).await? {
+            dispatch_pool(unit, other).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Pairs whatever waits in a pool with whatever is idle there.
 pub async fn dispatch_pool(unit: &mut Unit<'_>, pool: PoolId) -> Result<(), Failure> {
     let now = unit.now;
     let mut agent = AgentId(0);
     loop {
-        let first = requests::waiting(unit.conn(), pool, RequestId(0), 1).await?;
-        if first.is_empty() {
+        let first = requests::waiting(unit.conn(), pool, QueuePlace::START, 1).await?;
+        if first.is_empty() || room(unit).await? == 0 {
             return Ok(());
         }
         let idle = agents::idle(unit.conn(), pool, now, agent, PAGE).await?;
@@ -30,13 +59,13 @@ pub async fn dispatch_pool(unit: &mut Unit<'_>, pool: PoolId) -> Result<(), Fail
 
 /// Goes through the queue with these agents until each has a job or none is left for it.
 async fn serve(unit: &mut Unit<'_>, pool: PoolId, mut idle: Vec<Agent>) -> Result<(), Failure> {
-    let mut after = RequestId(0);
-    while !idle.is_empty() {
+    let mut after = QueuePlace::START;
+    while !idle.is_empty() && room(unit).await? > 0 {
         let mut waiting = requests::waiting(unit.conn(), pool, after, PAGE).await?;
         let Some(last) = waiting.last() else {
             return Ok(());
         };
-        after = last.id;
+        after = QueuePlace::after(last);
         assign(unit, &mut waiting, &mut idle).await?;
     }
     Ok(())
@@ -47,7 +76,7 @@ pub async fn dispatch_request(unit: &mut Unit<'_>, waiting: Request) -> Result<R
     let now = unit.now;
     let mut agent = AgentId(0);
     let mut waiting = [waiting];
-    loop {
+    while room(unit).await? > 0 {
         let mut idle = agents::idle(unit.conn(), waiting[0].pool, now, agent, PAGE).await?;
         let Some(last) = idle.last() else {
             break;
@@ -70,7 +99,8 @@ async fn assign(
 ) -> Result<(), Failure> {
     let now = unit.now;
     let mut busy = Vec::new();
-    for (index, agent) in queue::pair(waiting, idle) {
+    let room = room(unit).await?;
+    for (index, agent) in queue::pair(waiting, idle).into_iter().take(room) {
         let (Some(waiting), Some(agent)) = (waiting.get_mut(index), idle.get_mut(agent)) else {
             continue;
         };

@@ -1,6 +1,6 @@
 //! How requests and sessions end, with everything that follows from it.
 
-use super::dispatch::{dispatch_pool, send};
+use super::dispatch::{dispatch_freed, send};
 use super::runs::job_changed;
 use crate::rules::entities::{Request, Session};
 use crate::rules::request::{self, Cancelled};
@@ -59,7 +59,7 @@ pub async fn close_request(
     unit.wake_followers(ended.id);
     unit.service().metrics.jobs_finished.add();
     if ended.agent.is_some() {
-        dispatch_pool(unit, ended.pool).await?;
+        dispatch_freed(unit, ended.pool).await?;
     }
     Ok(true)
 }
@@ -93,7 +93,7 @@ pub async fn end_session(unit: &mut Unit<'_>, session: &Session) -> Result<(), F
     if let Some(mut agent) = agents::by_id(unit.conn(), session.agent).await? {
         agent.status_changed_at = now;
         agents::update(unit.conn(), &agent).await?;
-        dispatch_pool(unit, agent.pool).await?;
+        dispatch_freed(unit, agent.pool).await?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::runs::cancel_run;
 use crate::rules::access::{Caller, Scope, require_scope};
 use crate::rules::entities::Request;
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::request;
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
 use crate::store::{projects, requests, runs};
@@ -24,7 +25,13 @@ impl Service {
         require_scope(caller, Scope::Build)?;
         self.settle().await?;
         let mut conn = self.store.read().await?;
-        Ok(document(&existing_job(&mut conn, project, id).await?))
+        let job = existing_job(&mut conn, project, id).await?;
+        let mut described = document(&job);
+        let load = self.load(&mut conn).await?;
+        if let Some(reason) = request::waiting_reason(&job, load) {
+            described.status_message = Some(reason);
+        }
+        Ok(described)
     }
 
     /// Asks for the end of a job, and of its run if it is the run's only one; what has ended stays as it is.
@@ -62,6 +69,7 @@ impl Service {
             let mut conn = self.store.read().await?;
             existing_job(&mut conn, project, id).await?;
         }
+        self.watched(id).await?;
         let bell = self.feed.bell(id);
         loop {
             let mut woken = pin!(bell.notified());

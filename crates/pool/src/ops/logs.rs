@@ -2,8 +2,8 @@
 
 use super::plans::{PlanPath, existing_plan, running_request};
 use crate::rules::access::{Caller, require_plan_reader, require_plan_writer};
-use crate::rules::log;
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::{limits, log};
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
 use crate::store::logs::{self, Log};
@@ -46,7 +46,7 @@ impl Service {
         let now = unit.now;
         let log = logs::create(unit.conn(), path.plan, name, now).await?;
         if log.id.0 > MAX_LOGS {
-            return Err(Refusal::invalid(format!("a plan has at most {MAX_LOGS} logs")).into());
+            return Err(limits::too_many("a plan", "logs", MAX_LOGS).into());
         }
         unit.commit().await?;
         Ok(log.document())
@@ -65,12 +65,9 @@ impl Service {
         existing_plan(unit.conn(), path).await?;
         running_request(&mut unit, claims).await?;
         let mut log = existing_log(unit.conn(), path.plan, id).await?;
-        if log.bytes + i64::try_from(text.len()).unwrap_or(i64::MAX) > log::MAX_BYTES {
-            return Err(Refusal::new(
-                Kind::TooLarge,
-                format!("a log has at most {} bytes", log::MAX_BYTES),
-            )
-            .into());
+        let most = self.settings.limits.log_bytes;
+        if log.bytes + i64::try_from(text.len()).unwrap_or(i64::MAX) > most {
+            return Err(limits::too_large("a log", most).into());
         }
         let now = unit.now;
         // NUL is no text for every database.

@@ -4,7 +4,7 @@ use crate::message;
 use crate::rules::access::{Caller, JOB, ListenClaims, require_listener};
 use crate::rules::entities::{Message, Session};
 use crate::rules::refusal::{Kind, Refusal};
-use crate::rules::{request, session, token};
+use crate::rules::{limits, request, session, token};
 use crate::service::{Failure, Service};
 use crate::store::dialect::ReadConnection;
 use crate::store::{agents, messages, reach, requests, sessions};
@@ -31,6 +31,10 @@ impl Service {
         let claims = require_listener(caller, pool)?;
         let until = Instant::now() + self.settings.poll_hold;
         let waiter = self.wakes.wait_for(claims.agent);
+        let most = self.settings.limits.pollers;
+        if self.wakes.waiting_for(claims.agent) > most {
+            return Err(limits::busy("questions for messages of this agent", most).into());
+        }
         loop {
             let mut woken = pin!(waiter.bell().notified());
             // From here on a wake is not missed, whatever the look below sees.

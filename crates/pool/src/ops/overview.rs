@@ -3,12 +3,14 @@
 use crate::rules::access::{Caller, Scope, require_scope};
 use crate::rules::entities::{Pool, Request, Run};
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::request::Load;
 use crate::rules::waiting::{self, Standing};
 use crate::rules::{request, session};
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
+use crate::store::requests::QueuePlace;
 use crate::store::{agents, overview, pools, requests, runs};
-use dayfly_wire::ids::{AgentId, BuildId, PoolId, RequestId};
+use dayfly_wire::ids::{AgentId, BuildId, PoolId};
 use dayfly_wire::overview::{JobOverview, PoolOverview, RunOverview};
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -35,8 +37,9 @@ impl Service {
         self.settle().await?;
         let mut conn = self.store.read().await?;
         let mut shown = Vec::new();
+        let load = self.load(&mut conn).await?;
         for (pool, _) in pools::all(&mut conn).await? {
-            shown.extend(queue_of(&mut conn, &pool, self.now()).await?);
+            shown.extend(queue_of(&mut conn, &pool, self.now(), load).await?);
         }
         Ok(shown)
     }
@@ -56,7 +59,7 @@ impl Service {
         let names = pool_names(&mut conn).await?;
         let mut shown = Vec::with_capacity(found.len());
         for each in found {
-            let requests = requests::of_plan(&mut conn, each.plan.id).await?;
+            let requests = requests::of_plan(&mut conn, each.plan.id, None).await?;
             let jobs = requests.iter().map(|each| job(each, &names, None));
             shown.push(run(&each, jobs.collect()));
         }
@@ -82,7 +85,7 @@ impl Service {
         let names = pool_names(&mut conn).await?;
         let mut jobs = Vec::new();
         let mut queues: HashMap<PoolId, Vec<JobOverview>> = HashMap::new();
-        for each in requests::of_plan(&mut conn, found.plan.id).await? {
+        for each in requests::of_plan(&mut conn, found.plan.id, None).await? {
             let mut reason = None;
             if each.is_waiting() {
                 let queue = match queues.remove(&each.pool) {
@@ -99,8 +102,9 @@ impl Service {
     }
 
     async fn waiting_in(&self, conn: &mut Conn, pool: PoolId) -> Result<Vec<JobOverview>, Failure> {
+        let load = self.load(conn).await?;
         match pools::by_id(conn, pool).await? {
-            Some(pool) => queue_of(conn, &pool, self.now()).await,
+            Some(pool) => queue_of(conn, &pool, self.now(), load).await,
             None => Ok(Vec::new()),
         }
     }
@@ -118,9 +122,10 @@ async fn queue_of(
     conn: &mut Conn,
     pool: &Pool,
     now: Timestamp,
+    load: Load,
 ) -> Result<Vec<JobOverview>, Failure> {
     let held = requests::held(conn, pool.id).await?;
-    let waiting = requests::waiting(conn, pool.id, RequestId(0), WAITING).await?;
+    let waiting = requests::waiting(conn, pool.id, QueuePlace::START, WAITING).await?;
     let names = HashMap::from([(pool.id, pool.name.clone())]);
     let mut shown: Vec<JobOverview> = held.iter().map(|each| job(each, &names, None)).collect();
     if waiting.is_empty() {
@@ -137,7 +142,10 @@ async fn queue_of(
         })
         .collect();
     for (ahead, each) in waiting.iter().enumerate() {
-        let reason = waiting::reason(&pool.name, &each.demands, &standings, ahead);
+        let full = load.room() == 0;
+        let limited = full.then(|| request::waiting_reason(each, load)).flatten();
+        let reason = limited
+            .unwrap_or_else(|| waiting::reason(&pool.name, &each.demands, &standings, ahead));
         shown.push(job(each, &names, Some(reason)));
     }
     Ok(shown)

@@ -6,14 +6,16 @@ use crate::rules::access::{
     require_plan_writer,
 };
 use crate::rules::entities::{Plan, Request};
+use crate::rules::limits;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::timeline::belongs_to;
 use crate::service::{Failure, Service, Unit};
 use crate::store::dialect::Conn;
-use crate::store::{plans, projects, records, requests};
+use crate::store::{plans, projects, records, requests, timelines};
 use dayfly_wire::ids::{PlanId, RecordId, TimelineId};
 use dayfly_wire::log::FeedLines;
 use dayfly_wire::timeline::{Record, Timeline};
+use uuid::Uuid;
 
 /// A plan as a path names it.
 #[derive(Clone, Debug)]
@@ -27,8 +29,67 @@ pub struct PlanPath {
 }
 
 const MAX_RECORDS: i64 = 5000;
+const MAX_TIMELINES: usize = 500;
 
 impl Service {
+    /// A plan's timelines: its own, and those that have details of a record.
+    pub async fn timelines(
+        &self,
+        caller: &Caller,
+        path: &PlanPath,
+    ) -> Result<Vec<Timeline>, Failure> {
+        require_plan_reader(caller, path.plan)?;
+        let mut conn = self.store.read().await?;
+        let plan = existing_plan(&mut conn, path).await?;
+        let mut all = vec![plan.timeline];
+        all.extend(timelines::of_plan(&mut conn, plan.id).await?);
+        let mut found = Vec::with_capacity(all.len());
+        for id in all {
+            found.push(Timeline {
+                id,
+                change_id: records::last_change(&mut conn, id).await?,
+                ..Timeline::default()
+            });
+        }
+        Ok(found)
+    }
+
+    /// Makes a timeline beside the plan's own.
+    pub async fn create_timeline(
+        &self,
+        caller: &Caller,
+        path: &PlanPath,
+        draft: Timeline,
+    ) -> Result<Timeline, Failure> {
+        let claims = require_plan_writer(caller, path.plan)?;
+        let mut unit = self.begin().await?;
+        let plan = existing_plan(unit.conn(), path).await?;
+        running_request(&mut unit, claims).await?;
+        let id = if draft.id.0.is_nil() {
+            TimelineId(Uuid::new_v4())
+        } else {
+            draft.id
+        };
+        // An id of another plan's timeline is taken as well: records are found by their timeline alone.
+        if timelines::exists(unit.conn(), id).await? {
+            return Err(Refusal::new(
+                Kind::TimelineExists,
+                format!("there is a timeline {id} already"),
+            )
+            .into());
+        }
+        if timelines::of_plan(unit.conn(), plan.id).await?.len() >= MAX_TIMELINES {
+            return Err(limits::too_many("a plan", "timelines", MAX_TIMELINES).into());
+        }
+        let now = unit.now;
+        timelines::insert(unit.conn(), plan.id, id, now).await?;
+        unit.commit().await?;
+        Ok(Timeline {
+            id,
+            ..Timeline::default()
+        })
+    }
+
     /// A timeline, with the records that changed after a change.
     pub async fn timeline(
         &self,
@@ -40,14 +101,17 @@ impl Service {
         require_plan_reader(caller, path.plan)?;
         let mut conn = self.store.read().await?;
         let plan = existing_plan(&mut conn, path).await?;
-        check_timeline(&plan, timeline)?;
-        let all = records::all(&mut conn, timeline, records_after.unwrap_or_default()).await?;
-        let last = all.iter().filter_map(|record| record.change_id).max();
+        existing_timeline(&mut conn, &plan, timeline).await?;
+        let change_id = records::last_change(&mut conn, timeline).await?;
+        let records = match records_after {
+            Some(after) => Some(records::all(&mut conn, timeline, after).await?),
+            None => None,
+        };
         Ok(Timeline {
             id: timeline,
-            change_id: last.or(records_after).unwrap_or_default(),
+            change_id,
             location: None,
-            records: records_after.is_some().then_some(all),
+            records,
         })
     }
 
@@ -71,9 +135,13 @@ impl Service {
         patches: Vec<Record>,
     ) -> Result<Vec<Record>, Failure> {
         let claims = require_plan_writer(caller, path.plan)?;
+        let most = self.settings.limits.records;
+        if patches.len() > most {
+            return Err(limits::too_many("a call", "records", most).into());
+        }
         let mut unit = self.begin().await?;
         let plan = existing_plan(unit.conn(), path).await?;
-        check_timeline(&plan, timeline)?;
+        existing_timeline(unit.conn(), &plan, timeline).await?;
         let request = running_request(&mut unit, claims).await?;
         let mut room = MAX_RECORDS - records::count(unit.conn(), timeline).await?;
         let mut merged = Vec::with_capacity(patches.len());
@@ -86,7 +154,9 @@ impl Service {
                 ))
                 .into());
             }
-            if !belongs_to(claims.job, existing.as_ref(), &patch) {
+            // A timeline of details has no job's record that its own could hang on.
+            let own = timeline == plan.timeline;
+            if own && !belongs_to(claims.job, existing.as_ref(), &patch) {
                 return Err(Refusal::new(
                     Kind::Denied,
                     format!("record {} does not belong to the token's job", patch.id),
@@ -110,9 +180,13 @@ impl Service {
         lines: FeedLines,
     ) -> Result<(), Failure> {
         let claims = require_plan_writer(caller, path.plan)?;
+        let most = self.settings.limits.feed_lines;
+        if lines.value.len() > most {
+            return Err(limits::too_many("a call", "console lines", most).into());
+        }
         let mut conn = self.store.read().await?;
         let plan = existing_plan(&mut conn, path).await?;
-        check_timeline(&plan, timeline)?;
+        check_own_timeline(&plan, timeline)?;
         if record.0 != claims.job.0 {
             return Err(Refusal::new(
                 Kind::Denied,
@@ -144,13 +218,30 @@ pub async fn running_request(unit: &mut Unit<'_>, claims: &JobClaims) -> Result<
         .ok_or_else(Refusal::unauthorized)?)
 }
 
-fn check_timeline(plan: &Plan, timeline: TimelineId) -> Result<(), Refusal> {
+/// Refuses a timeline that is not the plan's own or beside it.
+pub async fn existing_timeline(
+    conn: &mut Conn,
+    plan: &Plan,
+    timeline: TimelineId,
+) -> Result<(), Failure> {
+    if plan.timeline == timeline || timelines::of_plan(conn, plan.id).await?.contains(&timeline) {
+        Ok(())
+    } else {
+        Err(no_timeline(plan, timeline).into())
+    }
+}
+
+fn check_own_timeline(plan: &Plan, timeline: TimelineId) -> Result<(), Refusal> {
     if plan.timeline == timeline {
         Ok(())
     } else {
-        Err(Refusal::new(
-            Kind::NotFound,
-            format!("plan {} has no timeline {timeline}", plan.id),
-        ))
+        Err(no_timeline(plan, timeline))
     }
+}
+
+fn no_timeline(plan: &Plan, timeline: TimelineId) -> Refusal {
+    Refusal::new(
+        Kind::NotFound,
+        format!("plan {} has no timeline {timeline}", plan.id),
+    )
 }

@@ -108,6 +108,28 @@ impl Service {
         })?)
     }
 
+    /// How many bytes a repository may still take.
+    pub async fn repository_room(&self, repository: &Repository) -> Result<u64, Failure> {
+        let directory = self.repository_dir(repository);
+        let most = self.settings.limits.repository_bytes;
+        let measured = tokio::task::spawn_blocking(move || git::size(&directory)).await;
+        let used = measured
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(git::GitError::from)?;
+        match most.checked_sub(used) {
+            Some(room) if room > 0 => Ok(room),
+            Some(_) | None => Err(Refusal::new(
+                Kind::TooLarge,
+                format!(
+                    "repository {} has {used} bytes, and {most} is the most; remove what it does not need",
+                    repository.name
+                ),
+            )
+            .into()),
+        }
+    }
+
     fn repository_document(&self, repository: &Repository) -> GitRepository {
         GitRepository {
             id: repository.id.to_string(),

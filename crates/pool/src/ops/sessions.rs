@@ -3,7 +3,9 @@
 use super::dispatch::dispatch_pool;
 use super::endings::end_session;
 use crate::rules::access::{Caller, require_listener};
+use crate::rules::agent::check_capabilities;
 use crate::rules::entities::{Agent, Session};
+use crate::rules::limits;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::session;
 use crate::service::{Failure, Service};
@@ -37,13 +39,18 @@ impl Service {
         let agent = agents::by_id(unit.conn(), claims.agent).await?;
         let mut agent = agent.ok_or_else(Refusal::unauthorized)?;
         let existing = sessions::of_agent(unit.conn(), agent.id).await?;
+        let most = self.settings.limits.sessions;
+        if existing.is_none() && sessions::count(unit.conn()).await? >= most {
+            return Err(limits::busy("sessions", most).into());
+        }
         session::check_open(&agent, existing.as_ref(), now)?;
         if let Some(expired) = existing {
             end_session(&mut unit, &expired).await?;
             agent = agents::by_id(unit.conn(), agent.id).await?.unwrap_or(agent);
         }
         if !asked.system_capabilities.is_empty() {
-            agent.system_capabilities = asked.system_capabilities;
+            check_capabilities(&asked.system_capabilities)?;
+            agent.reported_capabilities = Some(asked.system_capabilities);
         }
         agent.status_changed_at = now;
         agents::update(unit.conn(), &agent).await?;
@@ -66,7 +73,7 @@ impl Service {
             session_id: id,
             owner_name: opened.owner_name,
             agent: agent.reference(true),
-            system_capabilities: agent.system_capabilities,
+            system_capabilities: agent.shown_capabilities().clone(),
             agent_can_handle_oaep_sha256: asked.agent_can_handle_oaep_sha256,
             encryption_key: Some(wrapped),
         })

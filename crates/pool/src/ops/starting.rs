@@ -116,7 +116,7 @@ async fn match_agents(
         };
         after = last.agent.id;
         for listed in page {
-            if queue::satisfies(demands, &listed.agent.capabilities()) {
+            if queue::satisfies(demands, &listed.agent) {
                 matched.push(listed.agent.reference(listed.is_online(now)));
                 if matched.len() == queue::MATCHED {
                     return Ok(Ok(matched));
@@ -148,6 +148,7 @@ async fn new_request(
         name: job.display_name.clone(),
         demands: asked.demands.clone(),
         matched: Vec::new(),
+        priority: asked.priority.unwrap_or_default(),
         timeout_minutes: times.timeout_minutes,
         cancel_timeout_minutes: times.cancel_timeout_minutes,
         queued_at: unit.now,

@@ -14,6 +14,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 impl Service {
     /// Does everything whose time has come.
     pub async fn sweep(&self) -> Result<(), Failure> {
+        self.tell_unwatched().await?;
         let now = self.now();
         let anything = {
             let mut conn = self.store.read().await?;

@@ -1,15 +1,41 @@
 //! Forgets what nobody needs any more, so that the database does not grow for ever.
 
 use crate::service::{Failure, Service};
-use crate::store::{assertions, retention};
-use std::time::Duration;
+use crate::store::{assertions, contents, retention};
+use std::time::{Duration, SystemTime};
 
 /// How often the service tidies up.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Runs that are forgotten in one transaction; others wait for as long as it takes.
 const BATCH: i64 = 50;
 
+/// How many times it tidies up until it looks for content that nothing names.
+const CONTENT_EVERY: u32 = 30;
+/// How long an upload that was begun may rest before it is given up.
+const UPLOAD_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Service {
+    /// Removes content that nothing names any more, and uploads that were given up; answers how much content.
+    pub async fn tidy_content(&self) -> Result<usize, Failure> {
+        let now = SystemTime::from(self.now());
+        let broken = crate::content::ContentError::tidying;
+        let mut forgotten = 0;
+        for hash in self.contents.old(now).map_err(broken)? {
+            let named = {
+                let mut conn = self.store.read().await?;
+                contents::is_named(&mut conn, &hash).await?
+            };
+            if !named {
+                self.contents.forget(&hash, now).map_err(broken)?;
+                forgotten += 1;
+            }
+        }
+        self.contents
+            .forget_incoming(now, UPLOAD_LIFE)
+            .map_err(broken)?;
+        Ok(forgotten)
+    }
+
     /// Forgets old assertions, and runs that ended long ago with all that they wrote; answers how many runs.
     pub async fn tidy(&self) -> Result<usize, Failure> {
         let now = self.now();
@@ -33,10 +59,15 @@ impl Service {
     pub async fn keep_tidying(&self) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        for round in 0_u32.. {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = self.shutdown.cancelled() => return,
+            }
+            if round % CONTENT_EVERY == 0
+                && let Err(error) = self.tidy_content().await
+            {
+                tracing::error!(%error, "tidying content failed; it is repeated");
             }
             match self.tidy().await {
                 Ok(0) => {}

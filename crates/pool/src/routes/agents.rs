@@ -2,7 +2,7 @@
 
 use super::App;
 use super::extract::{Authenticated, Document, Parameters, Segments};
-use super::reply::{Reply, document, done, list};
+use super::reply::{Problem, Reply, document, done, list};
 use crate::ops::agents::Wanted;
 use axum::Router;
 use axum::extract::State;
@@ -24,12 +24,15 @@ pub(crate) fn routes() -> Router<App> {
         )
 }
 
-fn wanted(parameters: &Parameters) -> Wanted {
-    Wanted {
+fn wanted(parameters: &Parameters) -> Result<Wanted, Problem> {
+    let properties = parameters.list("propertyfilters")?;
+    Ok(Wanted {
+        demands: parameters.list("demands")?,
+        properties: parameters.text("propertyfilters").map(|_| properties),
         capabilities: parameters.flag("includecapabilities"),
         assigned_request: parameters.flag("includeassignedrequest"),
         last_completed_request: parameters.flag("includelastcompletedrequest"),
-    }
+    })
 }
 
 async fn all(
@@ -39,7 +42,8 @@ async fn all(
     parameters: Parameters,
 ) -> Reply {
     let name = parameters.text("agentname");
-    let agents = app.agents(&caller, pool, name, wanted(&parameters)).await?;
+    let wanted = wanted(&parameters)?;
+    let agents = app.agents(&caller, pool, name, wanted).await?;
     Ok(list(agents))
 }
 
@@ -49,7 +53,8 @@ async fn one(
     Segments((pool, agent)): Segments<(PoolId, AgentId)>,
     parameters: Parameters,
 ) -> Reply {
-    let agent = app.agent(&caller, pool, agent, wanted(&parameters)).await?;
+    let wanted = wanted(&parameters)?;
+    let agent = app.agent(&caller, pool, agent, wanted).await?;
     Ok(document(&agent))
 }
 

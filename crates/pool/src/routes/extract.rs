@@ -4,20 +4,25 @@ use super::App;
 use super::reply::Problem;
 use crate::auth::{self, Credential, Judged};
 use crate::connections::Standing;
+use crate::content::Incoming;
 use crate::rules::access::Caller;
+use crate::rules::artifact::Piece;
+use crate::rules::limits;
 use crate::rules::path;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::web_session::{self, Origin};
 use crate::throttle::Source;
-use axum::body::Bytes;
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::{Form, FromRequest, FromRequestParts, Path, Request};
 use dayfly_wire::secret::SecretText;
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use futures::StreamExt;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long a client may take for a document or a piece of a log.
 pub(crate) const BODY: Duration = Duration::from_secs(120);
@@ -33,6 +38,10 @@ fn body_time(extensions: &Extensions) -> Duration {
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Azure DevOps' own pages send it with the value `Suppress`.
 const NO_CHALLENGE: HeaderName = HeaderName::from_static("x-tfs-fedauthredirect");
+
+/// How long a client may take for the next piece of an upload, and for all of it.
+const PIECE: Duration = Duration::from_secs(60);
+const UPLOAD: Duration = Duration::from_secs(60 * 60);
 
 /// The path as the client wrote it, before it was folded to lower case.
 #[derive(Clone, Debug)]
@@ -187,6 +196,108 @@ impl FromRequestParts<App> for ProjectName {
     }
 }
 
+/// The segments of the path as the client wrote them, decoded: what lies under a name of a client keeps its case.
+pub(crate) struct OriginalSegments(pub(crate) Vec<String>);
+
+impl FromRequestParts<App> for OriginalSegments {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        let path = parts.extensions.get::<OriginalPath>();
+        let path = path.map(|path| path.0.as_str()).unwrap_or_default();
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        segments
+            .map(|segment| {
+                let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
+                decoded
+                    .map(|text| text.into_owned())
+                    .map_err(|_| Refusal::invalid("the path holds bytes that are no text").into())
+            })
+            .collect::<Result<_, Problem>>()
+            .map(Self)
+    }
+}
+
+/// Whether the client asks for a document rather than for content.
+pub(crate) fn wants_document(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| {
+        accept.contains("application/json")
+            && !["octet-stream", "text/plain", "application/zip"]
+                .iter()
+                .any(|content| accept.contains(content))
+    })
+}
+
+/// Writes the body to a file of its own, piece by piece: nothing that is large is held in memory.
+pub(crate) async fn incoming(
+    app: &App,
+    request: Request,
+    what: &str,
+    most: i64,
+) -> Result<Incoming, Problem> {
+    let declared = request.headers().get(CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<i64>().ok());
+    if declared.is_some_and(|length| length > most) {
+        return Err(limits::too_large(what, most).into());
+    }
+    let mut incoming = app.contents.begin().await?;
+    let mut pieces = request.into_body().into_data_stream();
+    let until = tokio::time::Instant::now() + UPLOAD;
+    while let Some(piece) = next(&mut pieces, until).await? {
+        if incoming.bytes() + piece.len() as u64 > most.unsigned_abs() {
+            return Err(limits::too_large(what, most).into());
+        }
+        incoming.write(&piece).await?;
+    }
+    Ok(incoming)
+}
+
+/// Writes the body to its place in a file that comes in pieces; where there is none, it is read and forgotten.
+pub(crate) async fn piece_of_upload(
+    app: &App,
+    request: Request,
+    upload: Option<Uuid>,
+    piece: Piece,
+) -> Result<(), Problem> {
+    let mut file = match upload {
+        Some(upload) => Some(app.contents.open_upload(upload, piece.start).await?),
+        None => None,
+    };
+    let mut pieces = request.into_body().into_data_stream();
+    let mut missing = piece.bytes.unsigned_abs();
+    let until = tokio::time::Instant::now() + UPLOAD;
+    while let Some(bytes) = next(&mut pieces, until).await? {
+        missing = missing
+            .checked_sub(bytes.len() as u64)
+            .ok_or_else(|| Refusal::invalid("Content-Range: the body is longer than it says"))?;
+        if let Some(file) = &mut file {
+            file.write(&bytes).await?;
+        }
+    }
+    if missing > 0 {
+        return Err(Refusal::invalid("Content-Range: the body is shorter than it says").into());
+    }
+    if let Some(file) = file {
+        file.end().await?;
+    }
+    Ok(())
+}
+
+/// The next bytes of a body, which must come in time.
+async fn next(
+    pieces: &mut BodyDataStream,
+    until: tokio::time::Instant,
+) -> Result<Option<Bytes>, Problem> {
+    let next = tokio::time::timeout(PIECE, pieces.next());
+    match tokio::time::timeout_at(until, next).await {
+        Ok(Ok(Some(Ok(bytes)))) => Ok(Some(bytes)),
+        Ok(Ok(None)) => Ok(None),
+        Ok(Ok(Some(Err(_)))) => Err(Refusal::invalid("the body broke off").into()),
+        Ok(Err(_)) | Err(_) => Err(Refusal::invalid("the body did not come in time").into()),
+    }
+}
+
 /// The query's parameters; names are compared without regard to case.
 pub(crate) struct Parameters(HashMap<String, String>);
 
@@ -218,6 +329,19 @@ impl Parameters {
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.text(name)
             .is_some_and(|text| text.eq_ignore_ascii_case("true") || text == "1")
+    }
+
+    /// A list with commas; what does not parse is refused by name.
+    pub(crate) fn list<T: std::str::FromStr>(&self, name: &str) -> Result<Vec<T>, Problem> {
+        let entries = self.text(name).unwrap_or_default().split(',');
+        let entries = entries.map(str::trim).filter(|entry| !entry.is_empty());
+        entries
+            .map(|entry| {
+                entry.parse().map_err(|_| {
+                    Refusal::invalid(format!("{name}: {entry:?} cannot be read")).into()
+                })
+            })
+            .collect()
     }
 
     /// Something that is parsed; what does not parse is refused by name.

@@ -117,6 +117,11 @@ impl Call {
         let repository = app
             .repository_for_git(caller, project, name, self.writing)
             .await?;
+        let room = if self.writing {
+            Some(app.repository_room(&repository).await?)
+        } else {
+            None
+        };
         let permit = turn(&app).await?;
         app.metrics.git_requests.add();
         let (parts, body) = request.into_parts();
@@ -129,6 +134,7 @@ impl Call {
             content_type: header(CONTENT_TYPE.as_str()),
             content_encoding: header(CONTENT_ENCODING.as_str()),
             protocol: header("git-protocol"),
+            most: room,
             pusher: self.writing.then_some("pusher"),
         })
         .map_err(Failure::from)?;

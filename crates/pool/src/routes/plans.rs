@@ -1,8 +1,8 @@
 //! Plans: timelines, records, console, logs, events.
 
 use super::App;
-use super::extract::{Authenticated, Document, Parameters, Segments, body};
-use super::logs::text;
+use super::extract::{Authenticated, Document, Parameters, Segments, body, wants_document};
+use super::logs::{lines, text};
 use super::reply::{Reply, document, done, list};
 use crate::ops::plans::PlanPath;
 use axum::Router;
@@ -12,7 +12,8 @@ use dayfly_wire::collection::Collection;
 use dayfly_wire::event::JobEvent;
 use dayfly_wire::ids::{LogId, PlanId, RecordId, TimelineId};
 use dayfly_wire::log::{FeedLines, LogReference};
-use dayfly_wire::timeline::Record;
+use dayfly_wire::timeline::{Record, Timeline};
+use http::HeaderMap;
 
 /// The largest piece of a log in one call; agents send 8 MiB.
 const MAX_LOG_PIECE: usize = 32 * 1024 * 1024;
@@ -21,6 +22,10 @@ pub(crate) fn routes() -> Router<App> {
     const PLAN: &str = "/{project}/_apis/distributedtask/hubs/{hub}/plans/{plan}";
     let timeline = format!("{PLAN}/timelines/{{timeline}}");
     Router::new()
+        .route(
+            &format!("{PLAN}/timelines"),
+            get(timelines).post(create_timeline),
+        )
         .route(&timeline, get(one_timeline))
         .route(
             &format!("{timeline}/records"),
@@ -42,6 +47,25 @@ pub(crate) fn routes() -> Router<App> {
 
 fn path((project, hub, plan): (String, String, PlanId)) -> PlanPath {
     PlanPath { project, hub, plan }
+}
+
+async fn timelines(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Segments(plan): Segments<(String, String, PlanId)>,
+) -> Reply {
+    Ok(list(app.timelines(&caller, &path(plan)).await?))
+}
+
+async fn create_timeline(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Segments(plan): Segments<(String, String, PlanId)>,
+    Document(draft): Document<Timeline>,
+) -> Reply {
+    Ok(document(
+        &app.create_timeline(&caller, &path(plan), draft).await?,
+    ))
 }
 
 async fn one_timeline(
@@ -133,12 +157,17 @@ async fn read_log(
     Authenticated(caller): Authenticated,
     Segments((project, hub, plan, log)): Segments<(String, String, PlanId, LogId)>,
     parameters: Parameters,
+    headers: HeaderMap,
 ) -> Reply {
     let start = parameters.parse("startline")?.unwrap_or(1).max(1);
     let end = parameters.parse("endline")?.unwrap_or(i64::MAX);
     let path = path((project, hub, plan));
     let cursor = app.open_log(&caller, &path, log, start, end).await?;
-    Ok(text(app, cursor))
+    Ok(if wants_document(&headers) {
+        lines(app, cursor)
+    } else {
+        text(app, cursor)
+    })
 }
 
 async fn raise_event(

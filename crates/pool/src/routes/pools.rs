@@ -2,16 +2,20 @@
 
 use super::App;
 use super::extract::{Authenticated, Document, Parameters, Segments};
-use super::reply::{Reply, document, list};
+use super::reply::{Reply, document, done, list};
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use dayfly_wire::ids::PoolId;
+use dayfly_wire::pool::PoolChange;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/_apis/distributedtask/pools", get(all).post(create))
-        .route("/_apis/distributedtask/pools/{pool}", get(one))
+        .route(
+            "/_apis/distributedtask/pools/{pool}",
+            get(one).patch(change).put(change).delete(remove),
+        )
 }
 
 async fn all(
@@ -23,12 +27,12 @@ async fn all(
         return Ok(document(&app.pool(&caller, PoolId(id)).await?));
     }
     let mut pools = app.pools(&caller, parameters.text("poolname")).await?;
-    if let Some(ids) = parameters.text("poolids") {
-        let wanted: Vec<i64> = ids
-            .split(',')
-            .filter_map(|id| id.trim().parse().ok())
-            .collect();
-        pools.retain(|pool| wanted.contains(&pool.id.0));
+    if parameters.text("poolids").is_some() {
+        let wanted: Vec<PoolId> = parameters.list("poolids")?;
+        pools.retain(|pool| wanted.contains(&pool.id));
+    }
+    if let Some(kind) = parameters.text("pooltype") {
+        pools.retain(|pool| pool.pool_type.eq_ignore_ascii_case(kind));
     }
     Ok(list(pools))
 }
@@ -41,15 +45,28 @@ async fn one(
     Ok(document(&app.pool(&caller, pool).await?))
 }
 
-#[derive(serde::Deserialize)]
-struct NewPool {
-    name: String,
-}
-
 async fn create(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
-    Document(new): Document<NewPool>,
+    Document(draft): Document<PoolChange>,
 ) -> Reply {
-    Ok(document(&app.create_pool(&caller, &new.name).await?))
+    Ok(document(&app.create_pool_with(&caller, draft).await?))
+}
+
+async fn change(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Segments(pool): Segments<PoolId>,
+    Document(draft): Document<PoolChange>,
+) -> Reply {
+    Ok(document(&app.change_pool(&caller, pool, draft).await?))
+}
+
+async fn remove(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Segments(pool): Segments<PoolId>,
+) -> Reply {
+    app.delete_pool(&caller, pool).await?;
+    Ok(done())
 }

@@ -1,5 +1,6 @@
 //! Answers: documents, empty answers, refusals.
 
+use crate::content::ContentError;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::service::Failure;
 use axum::body::Body;
@@ -8,10 +9,13 @@ use axum::response::{IntoResponse, Response};
 use dayfly_wire::collection::Collection;
 use dayfly_wire::error::ServiceError;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
+use tokio::fs::File;
+use tokio_util::io::ReaderStream;
 
 const JSON: HeaderValue =
     HeaderValue::from_static("application/json; charset=utf-8; api-version=7.1");
@@ -114,11 +118,21 @@ impl From<Refusal> for Problem {
     }
 }
 
+impl From<ContentError> for Problem {
+    fn from(error: ContentError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(refusal) => refusal.into(),
-            Failure::Store(_) | Failure::Sealed(_) | Failure::Git(_) | Failure::Key(_) => {
+            Failure::Store(_)
+            | Failure::Sealed(_)
+            | Failure::Git(_)
+            | Failure::Content(_)
+            | Failure::Key(_) => {
                 // The log has the cause; the caller could do nothing with it.
                 tracing::error!(error = %failure, "an operation failed");
                 Refusal::new(Kind::Internal, "the service failed; its log says why").into()
@@ -169,6 +183,16 @@ fn percent_encoded(text: &str) -> String {
             }
             encoded
         })
+}
+
+/// A stored file. What a job wrote is never shown as a page of this service.
+pub(crate) fn file(file: File, bytes: i64, kind: Option<&'static str>) -> Response {
+    let builder = Response::builder()
+        .header(CONTENT_TYPE, kind.unwrap_or("application/octet-stream"))
+        .header(CONTENT_LENGTH, bytes)
+        .header(CONTENT_DISPOSITION, "attachment")
+        .header(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    streamed(builder, Body::from_stream(ReaderStream::new(file)))
 }
 
 /// A body that was streamed by somebody else.

@@ -298,6 +298,16 @@ pub fn own_request(claims: &ListenClaims, request: &Request) -> Result<(), Refus
     }
 }
 
+/// A job, of whichever plan: others are refused before they learn what there is.
+pub fn require_job(caller: &Caller) -> Result<&JobClaims, Refusal> {
+    match caller {
+        Caller::Job(claims) => Ok(claims),
+        Caller::Administrator { .. } | Caller::Listener(_) => {
+            Err(denied("only a job may write for its own run"))
+        }
+    }
+}
+
 /// The job whose plan it is.
 pub fn require_plan_writer(caller: &Caller, plan: PlanId) -> Result<&JobClaims, Refusal> {
     match caller {
@@ -381,6 +391,25 @@ pub fn require_code_writer(
         )),
         Caller::Administrator { .. } | Caller::Listener(_) => {
             require_scope(caller, Scope::CodeWrite)
+        }
+    }
+}
+
+/// Reading a run's artifacts: a job of its project, or an administrator who reads jobs.
+pub fn require_run_reader(caller: &Caller, project: Option<ProjectId>) -> Result<(), Refusal> {
+    match caller {
+        Caller::Job(claims) if project == Some(claims.project) => Ok(()),
+        Caller::Job(_) => Err(denied("the run belongs to another project")),
+        Caller::Administrator { .. } | Caller::Listener(_) => require_scope(caller, Scope::Build),
+    }
+}
+
+/// Reading tasks: any job, or an administrator who reads pools.
+pub fn require_task_reader(caller: &Caller) -> Result<(), Refusal> {
+    match caller {
+        Caller::Job(_) => Ok(()),
+        Caller::Administrator { .. } | Caller::Listener(_) => {
+            require_scope(caller, Scope::AgentPools)
         }
     }
 }

@@ -22,10 +22,29 @@ pub struct Identifiers {
 }
 
 /// What to leave out of an agent's document.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Detail {
     /// Both capability sets are wanted.
     pub capabilities: bool,
+    /// Only these properties are wanted; all without a list.
+    pub properties: Option<Vec<String>>,
+}
+
+impl Detail {
+    /// Everything.
+    pub fn all() -> Self {
+        Self {
+            capabilities: true,
+            properties: None,
+        }
+    }
+
+    fn wants(&self, property: &str) -> bool {
+        self.properties.as_ref().is_none_or(|wanted| {
+            let mut wanted = wanted.iter();
+            wanted.any(|name| name == "*" || name.eq_ignore_ascii_case(property))
+        })
+    }
 }
 
 /// A new registration from its document.
@@ -54,6 +73,7 @@ pub fn register(
         key_version: 1,
         last_message: MessageId(0),
         system_capabilities: draft.system_capabilities,
+        reported_capabilities: None,
         user_capabilities: draft.user_capabilities,
         properties: draft.properties,
         created_at: now,
@@ -78,6 +98,8 @@ pub fn replace(agent: &mut Agent, draft: wire::Agent) -> Result<bool, Refusal> {
         agent
             .system_capabilities
             .clone_from(&draft.system_capabilities);
+        // What the agent said of itself was said of another registration.
+        agent.reported_capabilities = None;
     }
     patch(agent, draft);
     let replaced = key.filter(|key| *key != agent.key);
@@ -129,7 +151,7 @@ pub fn check_removable(agent: &Agent, held: Option<&Request>) -> Result<(), Refu
 pub fn document(
     agent: &Agent,
     online: bool,
-    detail: Detail,
+    detail: &Detail,
     authorization_url: &str,
 ) -> wire::Agent {
     let capabilities = |set: &Capabilities| {
@@ -155,11 +177,16 @@ pub fn document(
             client_id: Some(agent.client_id),
             public_key: Some(agent.key.clone()),
         }),
-        system_capabilities: capabilities(&agent.system_capabilities),
+        system_capabilities: capabilities(agent.shown_capabilities()),
         user_capabilities: capabilities(&agent.user_capabilities),
         assigned_request: None,
         last_completed_request: None,
-        properties: agent.properties.clone(),
+        properties: agent
+            .properties
+            .iter()
+            .filter(|(name, _)| detail.wants(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     }
 }
 
@@ -173,7 +200,8 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_capabilities(capabilities: &Capabilities) -> Result<(), Refusal> {
+/// Capabilities that may be kept.
+pub fn check_capabilities(capabilities: &Capabilities) -> Result<(), Refusal> {
     if capabilities.len() > MAX_CAPABILITIES {
         return Err(Refusal::invalid(format!(
             "an agent has at most {MAX_CAPABILITIES} capabilities"

@@ -1,5 +1,6 @@
 //! What the service offers, by the location ids that clients have compiled in.
 
+use super::version::parse_number;
 use dayfly_wire::discovery::{
     ConnectionData, LocationServiceData, ResourceLocation, ServiceDefinition,
 };
@@ -20,7 +21,7 @@ const TASKS: &str = "distributedtask";
 const PLAN: &str = "{scopeIdentifier}/_apis/{area}/hubs/{hubName}/plans/{planId}";
 
 #[rustfmt::skip]
-const LOCATIONS: [Location; 36] = [
+const LOCATIONS: [Location; 38] = [
     Location(TASKS, "pools", uuid!("a8c47e17-4d56-4a56-92bb-de7ea7dc65be"), "_apis/{area}/{resource}/{poolId}", "7.1", 1, "1.0"),
     Location(TASKS, "agents", uuid!("e298ef32-5878-4cab-993c-043836571f42"), "_apis/{area}/pools/{poolId}/{resource}/{agentId}", "7.1", 1, "1.0"),
     Location(TASKS, "usercapabilities", uuid!("30ba3ada-fedf-4da8-bbb5-dacf2f82e176"), "_apis/{area}/pools/{poolId}/agents/{agentId}/{resource}", "7.1", 1, "1.0"),
@@ -51,6 +52,8 @@ const LOCATIONS: [Location; 36] = [
     Location("CustomerIntelligence", "Events", uuid!("b5cc35c2-ff2b-491d-a085-24b6e9f396fd"), "_apis/{area}/{resource}", "0.0", 1, "2.0"),
     Location("Location", "ConnectionData", uuid!("00d9565f-ed9c-4a06-9a50-00e7896ccab4"), "_apis/{resource}", "0.0", 1, "1.0"),
     Location("Location", "ResourceAreas", uuid!("e81700f7-3be2-46de-8624-2eb35882fcaa"), "_apis/{resource}/{areaId}", "0.0", 1, "3.2"),
+    Location("build", "artifacts", uuid!("1db06c96-014e-44e1-ac91-90b2d4b3e984"), "{project}/_apis/{area}/builds/{buildId}/{resource}", "7.1", 5, "2.0"),
+    Location("Container", "Containers", uuid!("e4f5c81e-e250-447b-9fef-bd48471bea5e"), "_apis/resources/{resource}/{containerId}/{*itemPath}", "0.0", 4, "1.0"),
     Location("git", "repositories", uuid!("225f7195-f9c7-4d14-ab28-a83f7ff77e1f"), "{project}/_apis/{area}/{resource}/{repositoryId}", "7.1", 1, "1.0"),
     Location("Build", "Builds", uuid!("0cd358e1-9217-4d94-8269-1c1ee6f93dcf"), "{project}/_apis/build/{resource}/{buildId}", "7.1", 7, "1.0"),
     Location("Build", "Definitions", uuid!("dbeaf647-6167-421a-bda9-c9327b25e2e6"), "{project}/_apis/build/{resource}/{definitionId}", "7.1", 7, "1.0"),
@@ -118,6 +121,36 @@ pub fn resource_locations(area: Option<&str>) -> Vec<ResourceLocation> {
         .collect()
 }
 
+/// The newest version of a path's resource that is no preview; none for a path that is of no resource here.
+pub fn released(path: &str) -> Option<(u32, u32)> {
+    let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let found = LOCATIONS.iter().find(|location| location.has(&segments))?;
+    parse_number(found.4)
+}
+
+impl Location {
+    /// Whether a path is one of this location's; parameters at its end may be left out.
+    fn has(&self, path: &[&str]) -> bool {
+        let template = self.template();
+        let mut path = path.iter();
+        for part in template.split('/') {
+            let literal = match part {
+                "{area}" => Some(self.0),
+                "{resource}" => Some(self.1),
+                _ if part.starts_with("{*") => return true,
+                _ if part.starts_with('{') => None,
+                literal => Some(literal),
+            };
+            match (literal, path.next()) {
+                (Some(literal), Some(given)) if given.eq_ignore_ascii_case(literal) => {}
+                (None, _) => {}
+                (Some(_), _) => return false,
+            }
+        }
+        path.next().is_none()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_found_with_and_without_what_comes_last() {
+        let plan = "/demo/_apis/distributedtask/hubs/build/plans/1";
+        for (path, expected) in [
+            ("/_apis/distributedtask/pools", Some((7, 1))),
+            ("/_apis/distributedtask/Pools/1/agents/2", Some((7, 1))),
+            ("/_apis/connectiondata", Some((0, 0))),
+            ("/_apis/resources/containers/1/drop/a.txt", Some((0, 0))),
+            (&format!("{plan}/logs/1"), Some((7, 1))),
+            (&format!("{plan}/logs/1/2"), None),
+            ("/demo/_git/repository", None),
+            ("/demo/_apis/dayfly/jobs", None),
+        ] {
+            assert_eq!(released(path), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn services_are_listed_when_asked_for() {
         let instance = Uuid::from_u128(1);
         let listed = |with| {
@@ -146,6 +196,6 @@ mod tests {
                 .service_definitions
                 .len()
         };
-        assert_eq!((listed(false), listed(true)), (0, 36));
+        assert_eq!((listed(false), listed(true)), (0, 38));
     }
 }

@@ -8,6 +8,7 @@ use dayfly_wire::ids::{
     RequestId, SessionId, TimelineId,
 };
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// An agent pool.
@@ -17,8 +18,26 @@ pub struct Pool {
     pub id: PoolId,
     /// Its name.
     pub name: String,
+    /// What else it says of itself.
+    pub settings: PoolSettings,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// What a pool says of itself beside its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PoolSettings {
+    /// Whether new projects get a queue for it.
+    pub auto_provision: bool,
+    /// Whether agents are to update themselves.
+    pub auto_update: bool,
+    /// How many agents there should be.
+    pub target_size: Option<i64>,
+    /// Whether each of its agents takes one job.
+    pub single_use_agents: bool,
+    /// Typed properties.
+    pub properties: BTreeMap<String, Property>,
 }
 
 /// An agent's registration.
@@ -48,8 +67,10 @@ pub struct Agent {
     pub key_version: i64,
     /// The id of the last message that was put in its queue.
     pub last_message: MessageId,
-    /// Sent by the agent.
+    /// What it was registered with.
     pub system_capabilities: Capabilities,
+    /// What it said of itself when its session opened, if it said anything.
+    pub reported_capabilities: Option<Capabilities>,
     /// Set by an administrator.
     pub user_capabilities: Capabilities,
     /// Typed properties.
@@ -74,9 +95,10 @@ impl Agent {
         }
     }
 
-    /// Both capability sets, for matching.
-    pub fn capabilities(&self) -> [&Capabilities; 2] {
-        [&self.system_capabilities, &self.user_capabilities]
+    /// Its system capabilities as everybody sees them.
+    pub fn shown_capabilities(&self) -> &Capabilities {
+        let reported = self.reported_capabilities.as_ref();
+        reported.unwrap_or(&self.system_capabilities)
     }
 }
 
@@ -230,7 +252,7 @@ impl RunJob {
 /// A job request with what the rules need of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Its id; requests are served in this order.
+    /// Its id; requests of one priority are served in this order.
     pub id: RequestId,
     /// The pool.
     pub pool: PoolId,
@@ -244,6 +266,8 @@ pub struct Request {
     pub demands: Vec<String>,
     /// Registered agents that satisfied the demands when it was queued.
     pub matched: Vec<AgentReference>,
+    /// Higher is served first; 0 unless somebody said otherwise.
+    pub priority: i64,
     /// 0 for no limit.
     pub timeout_minutes: i64,
     /// How long a cancelled job may take.

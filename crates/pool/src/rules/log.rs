@@ -1,8 +1,5 @@
 //! Stored logs: counting lines and cutting a range out.
 
-/// The most that one log holds.
-pub const MAX_BYTES: i64 = 256 * 1024 * 1024;
-
 /// Line ends in a piece of text.
 pub fn line_ends(text: &str) -> i64 {
     let ends = text.bytes().filter(|byte| *byte == b'\n').count();

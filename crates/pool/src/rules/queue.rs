@@ -1,7 +1,6 @@
 //! Which agent gets which job.
 
 use super::entities::{Agent, Request};
-use dayfly_wire::agent::Capabilities;
 use dayfly_wire::demand::Demand;
 
 /// The most agents that a request names as matching.
@@ -28,7 +27,7 @@ pub fn pair(waiting: &[Request], idle: &[Agent]) -> Vec<(usize, usize)> {
         }
         let place = free.iter().position(|agent| {
             idle.get(*agent)
-                .is_some_and(|agent| satisfies(&request.demands, &agent.capabilities()))
+                .is_some_and(|agent| satisfies(&request.demands, agent))
         });
         if let Some(place) = place {
             pairs.push((index, free.remove(place)));
@@ -37,9 +36,25 @@ pub fn pair(waiting: &[Request], idle: &[Agent]) -> Vec<(usize, usize)> {
     pairs
 }
 
-/// Whether the capabilities satisfy every demand.
-pub fn satisfies(demands: &[String], capabilities: &[&Capabilities]) -> bool {
-    dayfly_wire::demand::first_unsatisfied(demands, capabilities).is_none()
+/// The demand that an agent may satisfy by its own word: it alone knows which version it has become.
+const VERSION: &str = "Agent.Version";
+
+/// Whether the agent satisfies every demand.
+///
+/// What an administrator registered decides; what the agent reported of itself can only take away from it. Else
+/// whoever has an agent's key could claim anything and be given anybody's jobs.
+pub fn satisfies(demands: &[String], agent: &Agent) -> bool {
+    demands.iter().all(|demand| meets(demand, agent))
+}
+
+fn meets(demand: &str, agent: &Agent) -> bool {
+    let Ok(demand) = demand.parse::<Demand>() else {
+        return false;
+    };
+    let user = &agent.user_capabilities;
+    let reported = demand.is_satisfied_by(&[agent.shown_capabilities(), user]);
+    let registered = demand.is_satisfied_by(&[&agent.system_capabilities, user]);
+    reported && (registered || demand.name.eq_ignore_ascii_case(VERSION))
 }
 
 /// Why no registered agent can ever take the job.
@@ -68,12 +83,6 @@ pub fn unmatched_reason(pool: &str, demands: &[String], registered: &[Agent]) ->
     }
 }
 
-fn meets(demand: &str, agent: &Agent) -> bool {
-    demand
-        .parse::<Demand>()
-        .is_ok_and(|demand| demand.is_satisfied_by(&agent.capabilities()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples::{agent, request};
@@ -99,6 +108,30 @@ mod tests {
         let mut disabled = agent(11, &[]);
         disabled.enabled = false;
         assert!(pair(&[request(1, &[])], &[used, disabled]).is_empty());
+    }
+
+    #[test]
+    fn what_an_agent_reports_narrows_what_it_was_registered_with() {
+        let mut agent = agent(1, &[("docker", ""), ("Agent.OS", "Linux")]);
+        let offers = |agent: &Agent, demand: &str| satisfies(&[demand.to_owned()], agent);
+        assert!(offers(&agent, "docker"));
+        agent.reported_capabilities = Some(
+            [
+                ("gpu", ""),
+                ("Agent.OS", "Windows_NT"),
+                ("Agent.Version", "4.1.0"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        );
+        assert!(!offers(&agent, "docker"), "it is gone");
+        assert!(!offers(&agent, "gpu"), "nobody registered it");
+        assert!(!offers(&agent, "Agent.OS -equals Windows_NT"));
+        assert!(offers(&agent, "agent.version -gtVersion 4.0.0"));
+        agent
+            .user_capabilities
+            .insert("gpu".to_owned(), String::new());
+        assert!(offers(&agent, "gpu"), "an administrator says so");
     }
 
     #[test]

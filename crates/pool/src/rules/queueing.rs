@@ -1,6 +1,7 @@
 //! Whether a job that somebody wants to queue makes sense: every complaint says where and what.
 
 use super::refusal::Refusal;
+use super::request::PRIORITIES;
 use dayfly_wire::demand::Demand;
 use dayfly_wire::queue::{QueueJob, QueueStep};
 use std::collections::BTreeSet;
@@ -41,6 +42,12 @@ pub fn check(job: &QueueJob) -> Result<Times, Refusal> {
     check_label("pool", Some(&job.pool))?;
     check_label("name", job.name.as_ref())?;
     check_label("displayName", job.display_name.as_ref())?;
+    if let Some(priority) = job.priority.filter(|given| !PRIORITIES.contains(given)) {
+        let (low, high) = PRIORITIES.into_inner();
+        return Err(Refusal::invalid(format!(
+            "priority: {priority} is not between {low} and {high}"
+        )));
+    }
     bounded("demands", job.demands.len(), MAX_DEMANDS)?;
     for (index, demand) in job.demands.iter().enumerate() {
         demand

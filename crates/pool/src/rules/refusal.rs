@@ -32,8 +32,18 @@ pub enum Kind {
     DefinitionNotFound,
     /// No such plan.
     PlanNotFound,
+    /// No such task, or not in this version.
+    TaskNotFound,
+    /// The run has no artifact of that name.
+    ArtifactNotFound,
     /// An agent of that name is there already.
     AgentExists,
+    /// A timeline of that id is there already.
+    TimelineExists,
+    /// The task has that version already.
+    TaskExists,
+    /// The run has an artifact of that name already.
+    ArtifactExists,
     /// Something of that name is there already.
     Exists,
     /// The agent holds a running request.
@@ -42,6 +52,10 @@ pub enum Kind {
     SessionConflict,
     /// The session is over.
     SessionExpired,
+    /// The version that is asked for needs `-preview`.
+    PreviewVersion,
+    /// The version that is asked for is newer than any here.
+    VersionOutOfRange,
     /// Too much is asked at once; ask again.
     Busy,
     /// The service's own fault.
@@ -54,7 +68,7 @@ impl Kind {
         match self {
             Self::Unauthorized => 401,
             Self::Denied | Self::PlanSecurity | Self::SessionExpired => 403,
-            Self::Invalid => 400,
+            Self::Invalid | Self::PreviewVersion | Self::VersionOutOfRange => 400,
             Self::TooLarge => 413,
             Self::NotFound
             | Self::PoolNotFound
@@ -63,8 +77,16 @@ impl Kind {
             | Self::ProjectNotFound
             | Self::BuildNotFound
             | Self::DefinitionNotFound
-            | Self::PlanNotFound => 404,
-            Self::AgentExists | Self::Exists | Self::JobStillRunning | Self::SessionConflict => 409,
+            | Self::PlanNotFound
+            | Self::TaskNotFound
+            | Self::ArtifactNotFound => 404,
+            Self::AgentExists
+            | Self::TimelineExists
+            | Self::TaskExists
+            | Self::ArtifactExists
+            | Self::Exists
+            | Self::JobStillRunning
+            | Self::SessionConflict => 409,
             Self::Busy => 503,
             Self::Internal => 500,
         }
@@ -85,7 +107,14 @@ impl Kind {
             Self::ProjectNotFound => key::PROJECT_NOT_FOUND,
             Self::BuildNotFound => key::BUILD_NOT_FOUND,
             Self::DefinitionNotFound => key::DEFINITION_NOT_FOUND,
+            Self::TaskNotFound => key::TASK_NOT_FOUND,
+            Self::ArtifactNotFound => key::ARTIFACT_NOT_FOUND,
             Self::AgentExists => key::AGENT_EXISTS,
+            Self::TimelineExists => key::TIMELINE_EXISTS,
+            Self::TaskExists => key::TASK_EXISTS,
+            Self::ArtifactExists => key::ARTIFACT_EXISTS,
+            Self::PreviewVersion => key::PREVIEW_VERSION,
+            Self::VersionOutOfRange => key::VERSION_OUT_OF_RANGE,
             Self::JobStillRunning => key::JOB_STILL_RUNNING,
             Self::SessionConflict => key::SESSION_CONFLICT,
             Self::SessionExpired => key::SESSION_EXPIRED,

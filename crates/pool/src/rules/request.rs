@@ -149,6 +149,48 @@ pub fn lapsed_reason(request: &Request) -> String {
     )
 }
 
+/// The highest and the lowest priority that a job may be queued with.
+pub const PRIORITIES: std::ops::RangeInclusive<i64> = -10..=10;
+
+/// How many jobs run, and how many may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Jobs that have an agent.
+    pub running: i64,
+    /// How many there may be; none for no limit.
+    pub limit: Option<i64>,
+}
+
+impl Load {
+    /// How many further jobs may be given to agents.
+    pub fn room(self) -> usize {
+        let room = self.limit.map_or(i64::MAX, |limit| limit - self.running);
+        usize::try_from(room.max(0)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Why a request waits; none for one that does not, and one that has a message of its own keeps it.
+pub fn waiting_reason(request: &Request, load: Load) -> Option<String> {
+    if !request.is_waiting() || request.status_message.is_some() {
+        return None;
+    }
+    Some(match load.limit {
+        Some(limit) if load.room() == 0 => format!(
+            "Waiting for another job to end: {} of {limit} parallel jobs run.",
+            load.running
+        ),
+        Some(_) | None => {
+            "Waiting for an agent: all that satisfy the demands are busy, disabled or offline."
+                .to_owned()
+        }
+    })
+}
+
+/// The priority with which a request is the next of those that wait, whose highest priority is `highest`.
+pub fn bumped(request: &Request, highest: i64) -> i64 {
+    request.priority.max(highest.saturating_add(1))
+}
+
 /// What is due at `now`.
 pub fn due(request: &Request, now: Timestamp) -> Option<Due> {
     let allowed = |minutes: i64| SignedDuration::from_mins(minutes);
@@ -204,8 +246,19 @@ pub fn document(request: &Request, reserved: Option<AgentReference>) -> JobReque
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         pool_id: request.pool,
+        priority: (request.priority != 0).then_some(request.priority),
+        orchestration_id: Some(format!("{}.{}.__default", request.plan.id, request.job)),
         status_message: request.status_message.clone(),
     }
+}
+
+/// The request as a document that says why it waits.
+pub fn explained(request: &Request, load: Load) -> JobRequest {
+    let mut explained = document(request, None);
+    if let Some(reason) = waiting_reason(request, load) {
+        explained.status_message = Some(reason);
+    }
+    explained
 }
 
 #[cfg(test)]
@@ -281,6 +334,21 @@ mod tests {
         withdraw(&mut reserved);
         assert!(reserved.is_waiting() && reserved.agent.is_none());
         assert!(!is_withdrawable(&running()));
+    }
+
+    #[test]
+    fn a_request_that_waits_says_what_for() {
+        let waiting = request(1, &[]);
+        let reason = |running, limit| waiting_reason(&waiting, Load { running, limit }).unwrap();
+        assert!(reason(5, None).contains("for an agent"));
+        assert!(reason(1, Some(2)).contains("for an agent"));
+        assert!(reason(2, Some(2)).contains("2 of 2 parallel jobs"));
+        let load = Load {
+            running: 3,
+            limit: Some(2),
+        };
+        assert_eq!(load.room(), 0, "the limit may have been lowered");
+        assert_eq!(waiting_reason(&running(), load), None);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(super) fn agent(id: i64, capabilities: &[(&str, &str)]) -> Agent {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
+        reported_capabilities: None,
         user_capabilities: Capabilities::new(),
         properties: BTreeMap::new(),
         created_at: at(0),
@@ -55,6 +56,7 @@ pub(super) fn request(id: i64, demands: &[&str]) -> Request {
         name: "Job".to_owned(),
         demands: demands.iter().map(|demand| (*demand).to_owned()).collect(),
         matched: Vec::new(),
+        priority: 0,
         timeout_minutes: 60,
         cancel_timeout_minutes: 5,
         queued_at: at(0),

@@ -43,6 +43,9 @@ pub fn merge(existing: Option<Record>, patch: Record, change: i64, now: Timestam
         order: patch.order.or(old.order),
         ref_name: patch.ref_name.or(old.ref_name),
         log: patch.log.or(old.log),
+        details: patch.details.or(old.details),
+        attempt: patch.attempt.or(old.attempt),
+        identifier: patch.identifier.or(old.identifier),
         error_count: patch.error_count.or(old.error_count),
         warning_count: patch.warning_count.or(old.warning_count),
         issues: if patch.issues.is_empty() {

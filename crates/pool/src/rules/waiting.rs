@@ -18,7 +18,7 @@ pub struct Standing {
 pub fn reason(pool: &str, demands: &[String], agents: &[Standing], ahead: usize) -> String {
     let able: Vec<&Standing> = agents
         .iter()
-        .filter(|standing| satisfies(demands, &standing.agent.capabilities()))
+        .filter(|standing| satisfies(demands, &standing.agent))
         .collect();
     if able.is_empty() {
         let registered: Vec<Agent> = agents.iter().map(|each| each.agent.clone()).collect();

@@ -1,7 +1,9 @@
 //! Agents, with whether they have a live session.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, document, json, millis, name_key, parsed, truth};
+use super::dialect::{
+    Conn, Row, column, date, document, json, millis, name_key, optional_document, parsed, truth,
+};
 use crate::rules::entities::Agent;
 use crate::rules::session;
 use dayfly_wire::agent::AgentPublicKey;
@@ -42,6 +44,7 @@ fn agent(row: &Row) -> Result<Agent, StoreError> {
         key_version: column(row, "key_version")?,
         last_message: MessageId(column(row, "last_message_id")?),
         system_capabilities: document(row, "system_capabilities")?,
+        reported_capabilities: optional_document(row, "reported_capabilities")?,
         user_capabilities: document(row, "user_capabilities")?,
         properties: document(row, "properties")?,
         created_at: date(row, "created_at")?,
@@ -94,7 +97,7 @@ pub async fn update(conn: &mut Conn, agent: &Agent) -> Result<(), StoreError> {
         "UPDATE agents SET name = $2, name_key = $3, version = $4, os_description = $5, enabled = $6, \
          single_use = $7, jobs_taken = $8, key_modulus = $9, key_exponent = $10, key_version = $11, \
          last_message_id = $12, system_capabilities = $13, user_capabilities = $14, properties = $15, \
-         status_changed_at = $16 WHERE id = $1",
+         status_changed_at = $16, reported_capabilities = $17 WHERE id = $1",
     )
     .bind(agent.id.0)
     .bind(&agent.name)
@@ -112,9 +115,17 @@ pub async fn update(conn: &mut Conn, agent: &Agent) -> Result<(), StoreError> {
     .bind(json("capabilities", &agent.user_capabilities)?)
     .bind(json("properties", &agent.properties)?)
     .bind(millis(agent.status_changed_at))
+    .bind(reported_column(agent)?)
     .execute(conn)
     .await?;
     Ok(())
+}
+
+fn reported_column(agent: &Agent) -> Result<Option<String>, StoreError> {
+    let reported = agent.reported_capabilities.as_ref();
+    reported
+        .map(|reported| json("capabilities", reported))
+        .transpose()
 }
 
 /// Removes an agent; its session and its messages go before.

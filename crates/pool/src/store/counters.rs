@@ -16,6 +16,8 @@ pub enum Counter {
     Build,
     /// Pipelines.
     Definition,
+    /// Artifacts.
+    Artifact,
     /// Changes of timelines.
     Change,
 }
@@ -28,6 +30,7 @@ pub async fn next(conn: &mut Conn, counter: Counter) -> Result<i64, StoreError> 
         Counter::Request => "request",
         Counter::Build => "build",
         Counter::Definition => "definition",
+        Counter::Artifact => "artifact",
         Counter::Change => "change",
     };
     Ok(

@@ -112,6 +112,16 @@ pub fn parsed<T: FromStr>(row: &Row, name: &'static str) -> Result<T, StoreError
         .map_err(|_| StoreError::Malformed { what: name })
 }
 
+/// A document column that may be absent.
+pub fn optional_document<T: DeserializeOwned>(
+    row: &Row,
+    name: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let text: Option<String> = column(row, name)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Malformed { what: name }))
+        .transpose()
+}
+
 /// A document column.
 pub fn document<T: DeserializeOwned>(row: &Row, name: &'static str) -> Result<T, StoreError> {
     serde_json::from_str(&column::<String>(row, name)?)

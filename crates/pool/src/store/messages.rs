@@ -78,6 +78,20 @@ pub async fn delete_of_request(conn: &mut Conn, request: RequestId) -> Result<()
     Ok(())
 }
 
+/// Removes every message of a kind about a request.
+pub async fn delete_of_kind(
+    conn: &mut Conn,
+    request: RequestId,
+    kind: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM messages WHERE request_id = $1 AND kind = $2")
+        .bind(request.0)
+        .bind(kind)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Empties an agent's queue.
 pub async fn delete_of_agent(conn: &mut Conn, agent: AgentId) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM messages WHERE agent_id = $1")

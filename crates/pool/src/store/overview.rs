@@ -33,7 +33,7 @@ pub async fn pools(
           AND requests.finished_at IS NULL AND requests.assigned_at IS NOT NULL) AS running, \
          (SELECT COUNT(*) FROM requests WHERE requests.pool_id = pools.id \
           AND requests.finished_at IS NULL AND requests.assigned_at IS NULL) AS waiting \
-         FROM pools ORDER BY pools.name_key",
+         FROM pools WHERE pools.deleted_at IS NULL ORDER BY pools.name_key",
     )
     .bind(millis(seen_after))
     .fetch_all(conn)

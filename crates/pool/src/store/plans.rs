@@ -54,6 +54,21 @@ pub async fn insert(conn: &mut Conn, plan: &Plan) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The plan of this run.
+pub async fn by_build(conn: &mut Conn, build: BuildId) -> Result<Option<Plan>, StoreError> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        plan_columns!(),
+        " FROM plans ",
+        plan_joins!(),
+        " WHERE plans.build_id = $1 ORDER BY plans.created_at LIMIT 1"
+    ))
+    .bind(build.0)
+    .fetch_optional(conn)
+    .await?;
+    row.as_ref().map(plan).transpose()
+}
+
 /// The plan with this id.
 pub async fn by_id(conn: &mut Conn, id: PlanId) -> Result<Option<Plan>, StoreError> {
     let row = sqlx::query(concat!(

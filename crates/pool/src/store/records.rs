@@ -39,6 +39,16 @@ pub async fn all(
     rows.iter().map(record).collect()
 }
 
+/// The last change of a timeline; 0 when there was none.
+pub async fn last_change(conn: &mut Conn, timeline: TimelineId) -> Result<i64, StoreError> {
+    let last: Option<i64> =
+        sqlx::query_scalar("SELECT MAX(change_id) FROM records WHERE timeline_id = $1")
+            .bind(timeline.to_string())
+            .fetch_one(conn)
+            .await?;
+    Ok(last.unwrap_or_default())
+}
+
 /// How many records a timeline has.
 pub async fn count(conn: &mut Conn, timeline: TimelineId) -> Result<i64, StoreError> {
     Ok(

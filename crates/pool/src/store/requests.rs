@@ -14,7 +14,7 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT requests.id, requests.pool_id, requests.job_id, requests.name, requests.demands, \
-             requests.matched, requests.timeout_minutes, requests.cancel_timeout_minutes, \
+             requests.matched, requests.place, requests.timeout_minutes, requests.cancel_timeout_minutes, \
              requests.queued_at, requests.assigned_at, requests.acknowledged_at, requests.received_at, \
              requests.locked_until, requests.cancelled_at, requests.finished_at, requests.result, \
              requests.status_message, requests.agent_id, requests.agent_name, ",
@@ -36,6 +36,7 @@ fn request(row: &Row) -> Result<Request, StoreError> {
         name: column(row, "name")?,
         demands: document(row, "demands")?,
         matched: document(row, "matched")?,
+        priority: -column::<i64>(row, "place")?,
         timeout_minutes: column(row, "timeout_minutes")?,
         cancel_timeout_minutes: column(row, "cancel_timeout_minutes")?,
         queued_at: date(row, "queued_at")?,
@@ -64,8 +65,8 @@ pub async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO requests (id, pool_id, plan_id, job_id, name, demands, matched, sealed_message, \
-         timeout_minutes, cancel_timeout_minutes, queued_at, finished_at, result, status_message) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         timeout_minutes, cancel_timeout_minutes, queued_at, finished_at, result, status_message, place) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(request.id.0)
     .bind(request.pool.0)
@@ -81,6 +82,7 @@ pub async fn insert(
     .bind(optional_millis(request.finished_at))
     .bind(request.result.map(TaskResult::as_str))
     .bind(&request.status_message)
+    .bind(-request.priority)
     .execute(conn)
     .await?;
     Ok(())
@@ -91,7 +93,7 @@ pub async fn update(conn: &mut Conn, request: &Request) -> Result<(), StoreError
     sqlx::query(
         "UPDATE requests SET assigned_at = $2, acknowledged_at = $3, received_at = $4, \
          locked_until = $5, cancelled_at = $6, finished_at = $7, result = $8, status_message = $9, \
-         agent_id = $10, agent_name = $11, \
+         agent_id = $10, agent_name = $11, place = $13, \
          sealed_message = CASE WHEN $12 = 1 THEN '' ELSE sealed_message END WHERE id = $1",
     )
     .bind(request.id.0)
@@ -106,6 +108,7 @@ pub async fn update(conn: &mut Conn, request: &Request) -> Result<(), StoreError
     .bind(request.agent.map(|agent| agent.0))
     .bind(&request.agent_name)
     .bind(i64::from(request.is_finished()))
+    .bind(-request.priority)
     .execute(conn)
     .await?;
     Ok(())
@@ -161,20 +164,80 @@ pub async fn held(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreEr
     requests(&rows)
 }
 
-/// A page, after an id, of a pool's requests that wait for an agent, in their order.
+/// A place in the queue: after the request of this place and id.
+#[derive(Clone, Copy, Debug)]
+pub struct QueuePlace(i64, i64);
+
+impl QueuePlace {
+    /// Before the first request.
+    pub const START: Self = Self(i64::MIN, 0);
+
+    /// After a request.
+    pub fn after(request: &Request) -> Self {
+        Self(-request.priority, request.id.0)
+    }
+}
+
+/// A page, after a place, of a pool's requests that wait for an agent, in their order.
 pub async fn waiting(
     conn: &mut Conn,
     pool: PoolId,
-    after: RequestId,
+    after: QueuePlace,
     size: i64,
 ) -> Result<Vec<Request>, StoreError> {
     let rows = sqlx::query(select!(
-        "WHERE requests.pool_id = $1 AND requests.id > $2 AND requests.finished_at IS NULL \
-         AND requests.assigned_at IS NULL ORDER BY requests.id LIMIT $3"
+        "WHERE requests.pool_id = $1 AND (requests.place, requests.id) > ($2, $3) \
+         AND requests.finished_at IS NULL AND requests.assigned_at IS NULL \
+         ORDER BY requests.place, requests.id LIMIT $4"
     ))
     .bind(pool.0)
     .bind(after.0)
+    .bind(after.1)
     .bind(size)
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// The pools in which requests wait.
+pub async fn pools_that_wait(conn: &mut Conn) -> Result<Vec<PoolId>, StoreError> {
+    let pools: Vec<i64> = sqlx::query_scalar(
+        "SELECT DISTINCT pool_id FROM requests WHERE finished_at IS NULL AND assigned_at IS NULL \
+         ORDER BY pool_id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(pools.into_iter().map(PoolId).collect())
+}
+
+/// The highest priority of those that wait in a pool; 0 when none does.
+pub async fn highest_priority(conn: &mut Conn, pool: PoolId) -> Result<i64, StoreError> {
+    let place: Option<i64> = sqlx::query_scalar(
+        "SELECT MIN(place) FROM requests \
+         WHERE pool_id = $1 AND finished_at IS NULL AND assigned_at IS NULL",
+    )
+    .bind(pool.0)
+    .fetch_one(conn)
+    .await?;
+    Ok(-place.unwrap_or_default())
+}
+
+/// How many requests agents hold, over all pools.
+pub async fn count_held(conn: &mut Conn) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT COUNT(*) FROM requests WHERE finished_at IS NULL AND agent_id IS NOT NULL",
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// The requests that agents hold, over all pools.
+pub async fn all_held(conn: &mut Conn, most: i64) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.finished_at IS NULL AND requests.agent_id IS NOT NULL \
+         ORDER BY requests.id LIMIT $1"
+    ))
+    .bind(most)
     .fetch_all(conn)
     .await?;
     requests(&rows)
@@ -191,29 +254,68 @@ pub async fn unfinished(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, S
     requests(&rows)
 }
 
-/// A pool's finished requests, the last to end first.
+/// A page, after an id, of a pool's unfinished requests by id.
+pub async fn unfinished_page(
+    conn: &mut Conn,
+    pool: PoolId,
+    after: RequestId,
+    size: i64,
+) -> Result<Vec<Request>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE requests.pool_id = $1 AND requests.id > $2 AND requests.finished_at IS NULL \
+         ORDER BY requests.id LIMIT $3"
+    ))
+    .bind(pool.0)
+    .bind(after.0)
+    .bind(size)
+    .fetch_all(conn)
+    .await?;
+    requests(&rows)
+}
+
+/// Where a list of finished requests goes on: before this end and id.
+pub type FinishedPlace = (i64, i64);
+
+/// Before the last request that ended.
+pub const LAST_ENDED: FinishedPlace = (i64::MAX, i64::MAX);
+
+/// A pool's finished requests before a place, the last to end first.
 pub async fn finished(
     conn: &mut Conn,
     pool: PoolId,
+    before: FinishedPlace,
     most: i64,
 ) -> Result<Vec<Request>, StoreError> {
     let rows = sqlx::query(select!(
-        "WHERE requests.pool_id = $1 AND requests.finished_at IS NOT NULL \
-         ORDER BY requests.finished_at DESC LIMIT $2"
+        "WHERE requests.pool_id = $1 AND (requests.finished_at, requests.id) < ($2, $3) \
+         AND requests.finished_at IS NOT NULL \
+         ORDER BY requests.finished_at DESC, requests.id DESC LIMIT $4"
     ))
     .bind(pool.0)
+    .bind(before.0)
+    .bind(before.1)
     .bind(most)
     .fetch_all(conn)
     .await?;
     requests(&rows)
 }
 
-/// The requests of a plan, in their order.
-pub async fn of_plan(conn: &mut Conn, plan: PlanId) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!("WHERE requests.plan_id = $1 ORDER BY requests.id"))
+/// A plan's requests, all or that of one job.
+pub async fn of_plan(
+    conn: &mut Conn,
+    plan: PlanId,
+    job: Option<JobId>,
+) -> Result<Vec<Request>, StoreError> {
+    let query = match job {
+        Some(job) => sqlx::query(select!(
+            "WHERE requests.plan_id = $1 AND requests.job_id = $2 ORDER BY requests.id"
+        ))
         .bind(plan.to_string())
-        .fetch_all(conn)
-        .await?;
+        .bind(job.to_string()),
+        None => sqlx::query(select!("WHERE requests.plan_id = $1 ORDER BY requests.id"))
+            .bind(plan.to_string()),
+    };
+    let rows = query.fetch_all(conn).await?;
     requests(&rows)
 }
 

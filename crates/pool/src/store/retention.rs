@@ -45,12 +45,20 @@ pub async fn forget(
     for (statement, key) in [
         ("DELETE FROM log_chunks WHERE plan_id = $1", &plan),
         ("DELETE FROM logs WHERE plan_id = $1", &plan),
+        ("DELETE FROM attachments WHERE plan_id = $1", &plan),
+        (
+            "DELETE FROM records WHERE timeline_id IN (SELECT id FROM timelines WHERE plan_id = $1)",
+            &plan,
+        ),
+        ("DELETE FROM timelines WHERE plan_id = $1", &plan),
         ("DELETE FROM records WHERE timeline_id = $1", &timeline),
         ("DELETE FROM requests WHERE plan_id = $1", &plan),
     ] {
         sqlx::query(statement).bind(key).execute(&mut *conn).await?;
     }
     for statement in [
+        "DELETE FROM artifacts WHERE build_id = $1",
+        "DELETE FROM container_files WHERE build_id = $1",
         "DELETE FROM run_jobs WHERE run_id = $1",
         "DELETE FROM runs WHERE id = $1",
     ] {

@@ -55,6 +55,13 @@ pub async fn of_agent(conn: &mut Conn, agent: AgentId) -> Result<Option<Session>
     row.as_ref().map(session).transpose()
 }
 
+/// How many sessions there are.
+pub async fn count(conn: &mut Conn) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM sessions")
+        .fetch_one(conn)
+        .await?)
+}
+
 /// Sessions whose agent did not ask for too long.
 pub async fn expired(conn: &mut Conn, now: Timestamp) -> Result<Vec<Session>, StoreError> {
     let rows = sqlx::query("SELECT * FROM sessions WHERE last_seen_at <= $1")

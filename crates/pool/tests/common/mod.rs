@@ -7,6 +7,7 @@ use dayfly_client::{AgentCredential, Client, Credential};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_keys::session_key::SessionKey;
 use dayfly_pool_service::clock::{Clock, SystemClock};
+use dayfly_pool_service::rules::limits::Limits as Bounds;
 use dayfly_pool_service::testing::{ALL_SCOPES, PoolHandle};
 use dayfly_wire::agent::{Agent, AgentAuthorization, Capabilities, Property, SINGLE_USE};
 use dayfly_wire::event::{JOB_COMPLETED, JobEvent, TaskResult};
@@ -16,6 +17,7 @@ use dayfly_wire::message::{Envelope, JobCancellation, kind};
 use dayfly_wire::queue::QueuedJob;
 use dayfly_wire::secret::SecretText;
 use dayfly_wire::session::Session;
+use std::path::Path;
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
@@ -51,9 +53,57 @@ impl Fixture {
         Self::on(PoolHandle::builder().poll_hold(hold).start().await.unwrap()).await
     }
 
+    /// With other limits.
+    pub(crate) async fn with_limits(limits: Bounds) -> Self {
+        let builder = PoolHandle::builder().poll_hold(HOLD).bounds(limits);
+        Self::on(builder.start().await.unwrap()).await
+    }
+
+    /// On a directory that stays when the service is restarted.
+    pub(crate) async fn in_directory(directory: &Path) -> Self {
+        let builder = PoolHandle::builder().poll_hold(HOLD).directory(directory);
+        Self::on(builder.start().await.unwrap()).await
+    }
+
+    /// Ends the service and starts another on its directory.
+    pub(crate) async fn restart(mut self, directory: &Path) -> Self {
+        self.service.stop().await.unwrap();
+        let builder = PoolHandle::builder().poll_hold(HOLD).directory(directory);
+        let service = builder.start().await.unwrap();
+        Self {
+            admin: client(service.url(), Credential::Pat(self.pat.duplicate())),
+            pool: self.pool,
+            pat: self.pat.duplicate(),
+            authority: self.authority,
+            service,
+        }
+    }
+
+    /// The bytes at a path.
+    pub(crate) async fn bytes(
+        &self,
+        path: &str,
+        bearer: &SecretText,
+        headers: &[(&str, &str)],
+    ) -> Vec<u8> {
+        let url = format!("{}{path}", self.service.url());
+        let mut request = http().get(url).timeout(DEADLINE);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.bearer_auth(bearer.expose()).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        response.bytes().await.unwrap().to_vec()
+    }
+
     /// With long polls as long as outside tests.
     pub(crate) async fn with_long_polls() -> Self {
         Self::on(PoolHandle::start().await.unwrap()).await
+    }
+
+    /// With long polls as long as outside tests, and other limits.
+    pub(crate) async fn with_long_polls_and(limits: Bounds) -> Self {
+        Self::on(PoolHandle::builder().bounds(limits).start().await.unwrap()).await
     }
 
     /// Waits until somebody waits for a message.
@@ -117,14 +167,32 @@ impl Fixture {
             }),
             ..draft
         };
-        let record = self.admin.register_agent(self.pool, &draft).await.unwrap();
+        self.register_draft(self.pool, draft, key).await
+    }
+
+    /// Registers an agent in another pool than the fixture's.
+    pub(crate) async fn register_in(&self, pool: PoolId, name: &str) -> TestAgent {
+        let key = Arc::new(AgentKey::generate().unwrap());
+        let draft = Agent {
+            name: name.to_owned(),
+            authorization: Some(AgentAuthorization {
+                public_key: Some(key.public().to_wire()),
+                ..AgentAuthorization::default()
+            }),
+            ..Agent::default()
+        };
+        self.register_draft(pool, draft, key).await
+    }
+
+    async fn register_draft(&self, pool: PoolId, draft: Agent, key: Arc<AgentKey>) -> TestAgent {
+        let record = self.admin.register_agent(pool, &draft).await.unwrap();
         let credential = agent_credential(&record, Arc::clone(&key));
         let client = client_that_trusts(self.service.url(), credential, self.authority.clone());
         TestAgent {
             key,
             record,
             client,
-            pool: self.pool,
+            pool,
         }
     }
 
@@ -143,6 +211,30 @@ impl Fixture {
 
     pub(crate) async fn request(&self, id: RequestId) -> dayfly_wire::request::JobRequest {
         self.admin.request(self.pool, id).await.unwrap()
+    }
+
+    /// An HTTP call with a body of any kind, and other headers.
+    pub(crate) async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        bearer: Option<&SecretText>,
+        headers: &[(&str, &str)],
+        body: Raw<'_>,
+    ) -> Answer {
+        let mut request = http()
+            .request(
+                method.parse().unwrap(),
+                format!("{}{path}", self.service.url()),
+            )
+            .body(body.0.to_vec());
+        if let Some(token) = bearer {
+            request = request.bearer_auth(token.expose());
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::of(request).await
     }
 
     /// An HTTP call with whatever credential.
@@ -181,6 +273,9 @@ pub(crate) async fn call_at(
     }
     Answer::of(request).await
 }
+
+/// A body that is no document.
+pub(crate) struct Raw<'a>(pub(crate) &'a [u8]);
 
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -1,0 +1,43 @@
+//! Timelines beside a plan's own.
+
+use super::StoreError;
+use super::dialect::{Conn, millis, parsed};
+use dayfly_wire::ids::{PlanId, TimelineId};
+use jiff::Timestamp;
+
+/// Whether any plan has a timeline of this id, as its own or beside it.
+pub async fn exists(conn: &mut Conn, id: TimelineId) -> Result<bool, StoreError> {
+    let found: i64 = sqlx::query_scalar(
+        "SELECT (SELECT COUNT(*) FROM timelines WHERE id = $1) \
+         + (SELECT COUNT(*) FROM plans WHERE timeline_id = $1)",
+    )
+    .bind(id.to_string())
+    .fetch_one(conn)
+    .await?;
+    Ok(found > 0)
+}
+
+/// Keeps a new timeline.
+pub async fn insert(
+    conn: &mut Conn,
+    plan: PlanId,
+    id: TimelineId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO timelines (id, plan_id, created_at) VALUES ($1, $2, $3)")
+        .bind(id.to_string())
+        .bind(plan.to_string())
+        .bind(millis(now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// A plan's timelines beside its own.
+pub async fn of_plan(conn: &mut Conn, plan: PlanId) -> Result<Vec<TimelineId>, StoreError> {
+    let rows = sqlx::query("SELECT id FROM timelines WHERE plan_id = $1 ORDER BY created_at, id")
+        .bind(plan.to_string())
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(|row| parsed(row, "id")).collect()
+}

@@ -18,14 +18,6 @@ CREATE TABLE principal_credentials (
 );
 CREATE INDEX principal_credentials_principal ON principal_credentials (principal_id);
 
--- What a personal access token or a service principal may do in single pools; without rows, its scopes alone decide.
-CREATE TABLE pool_roles (
-    holder_id TEXT NOT NULL,
-    pool_id   BIGINT NOT NULL,
-    role      TEXT NOT NULL,
-    PRIMARY KEY (holder_id, pool_id)
-);
-
 -- How far the tokens of a pipeline's jobs reach: their project or the collection, and whether they push to their own
 -- repository.
 ALTER TABLE definitions ADD COLUMN token_scope TEXT NOT NULL DEFAULT 'project';

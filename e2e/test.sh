@@ -30,7 +30,7 @@ on_cluster() {
 # dependencies again.
 compile() { cargo test --workspace --locked --no-run --quiet; }
 
-unit() { cargo test --workspace --locked --lib --bins; }
+unit() { cargo test --workspace --locked --no-fail-fast --lib --bins; }
 
 # What the tests compiled goes into the images, linked dynamically: the base image is this machine's release of
 # Debian. The optimised, static programs of e2e/binaries.sh would take as long to build as everything else together.
@@ -43,7 +43,7 @@ programs() {
 }
 
 # Protocol tests, rules of the API, and the cluster suite: every test that is a program of its own.
-integration() { cargo test --workspace --locked --test '*' -- --test-threads=2; }
+integration() { cargo test --workspace --locked --no-fail-fast --test '*' -- --test-threads=2; }
 
 phase "tools" e2e/tools.sh
 phase "client libraries" e2e/clients.sh

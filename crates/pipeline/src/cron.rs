@@ -33,8 +33,7 @@ impl Cron {
     /// Reads five fields and the name of a time zone. The zones are built in, so that they do not depend on the machine.
     pub fn parse(fields: &str, zone: &str) -> Result<Self, CronError> {
         let bad = || CronError::Fields(fields.to_owned());
-        let plain = |c: char| c.is_ascii_alphanumeric() || " *,-/".contains(c);
-        if fields.split_whitespace().count() != 5 || !fields.chars().all(plain) {
+        if fields.split_whitespace().count() != 5 || !is_plain(fields) {
             return Err(bad());
         }
         let table = croner::Cron::from_str(fields).map_err(|_| bad())?;
@@ -59,6 +58,20 @@ impl Cron {
         let found = self.table.find_previous_occurrence(&start, true).ok()?;
         Some(found.timestamp())
     }
+}
+
+/// The words that fields may have; the library knows others (`L`, `W`), which Azure DevOps does not.
+const WORDS: [&str; 19] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun",
+    "mon", "tue", "wed", "thu", "fri", "sat",
+];
+
+fn is_plain(fields: &str) -> bool {
+    let mut words = fields.split(|c: char| !c.is_ascii_alphabetic());
+    let known =
+        |word: &str| word.is_empty() || WORDS.iter().any(|known| word.eq_ignore_ascii_case(known));
+    let plain = |c: char| c.is_ascii_alphanumeric() || " *,-/".contains(c);
+    fields.chars().all(plain) && words.all(known)
 }
 
 fn zone_named(name: &str) -> Option<TimeZone> {

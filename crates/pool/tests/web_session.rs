@@ -284,7 +284,7 @@ async fn a_browser_opens_no_dialog_of_its_own_for_the_page() {
             .any(|each| each.starts_with("Basic"))
     );
     let page = http().get(format!("{}{POOLS}", fixture.service.url()));
-    let page = Answer::of(page.header("x-tfs-fedauthredirect", "Suppress")).await;
+    let page = Answer::of(page.header("x-dayfly-page", "1")).await;
     assert_eq!(
         (page.status, challenges(&page)),
         (401, vec!["Bearer".to_owned()])

@@ -18,7 +18,7 @@ export class Refused extends Error {
 }
 
 async function send(method, url, body, signal) {
-  const headers = { "X-TFS-FedAuthRedirect": "Suppress", Accept: "application/json" };
+  const headers = { "X-Dayfly-Page": "1", Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {

@@ -37,7 +37,8 @@ wire_enum! {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeline {
-    /// Its id.
+    /// Its id; the service gives one when a new timeline has none.
+    #[serde(default)]
     pub id: TimelineId,
     /// Increases with every change.
     #[serde(default)]

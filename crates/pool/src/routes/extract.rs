@@ -36,8 +36,8 @@ fn body_time(extensions: &Extensions) -> Duration {
 }
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Azure DevOps' own pages send it with the value `Suppress`.
-const NO_CHALLENGE: HeaderName = HeaderName::from_static("x-tfs-fedauthredirect");
+/// Our own page sends it. A header that other clients send too will not do: they answer challenges.
+const NO_CHALLENGE: HeaderName = HeaderName::from_static("x-dayfly-page");
 
 /// How long a client may take for the next piece of an upload, and for all of it.
 const PIECE: Duration = Duration::from_secs(60);

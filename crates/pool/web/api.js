@@ -17,8 +17,8 @@ export class Refused extends Error {
   }
 }
 
-async function send(method, url, body, signal) {
-  const headers = { "X-Dayfly-Page": "1", Accept: "application/json" };
+async function send(method, url, body, signal, accept = "application/json") {
+  const headers = { "X-Dayfly-Page": "1", Accept: accept };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {
@@ -67,7 +67,7 @@ export async function readOf(project, path, signal) {
 
 /** Text of a project, such as a log. */
 export async function textOf(project, path, signal) {
-  return (await send("GET", projectUrl(project, path), undefined, signal)).text();
+  return (await send("GET", projectUrl(project, path), undefined, signal, "text/plain")).text();
 }
 
 /** Where something of a project is, for a link. */

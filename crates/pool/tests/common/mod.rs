@@ -415,9 +415,13 @@ impl TestAgent {
             .unwrap();
     }
 
-    /// The cancellation that waits in the queue.
+    /// The cancellation that waits in the queue; that somebody looks at the job's log comes in between.
     pub(crate) async fn see_cancellation(&self, session: &OpenSession) -> JobCancellation {
-        let envelope = self.poll(session).await.expect("a cancellation waits");
+        let mut envelope = self.poll(session).await.expect("a cancellation waits");
+        while envelope.message_type == kind::METADATA {
+            self.acknowledge(session, envelope.message_id).await;
+            envelope = self.poll(session).await.expect("a cancellation waits");
+        }
         assert_eq!(envelope.message_type, kind::CANCELLATION);
         serde_json::from_slice(&decrypt(session, &envelope)).unwrap()
     }

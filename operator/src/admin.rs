@@ -21,7 +21,7 @@ pub fn router(context: Arc<Context>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/hooks/wake", post(wake))
-        .route("/hooks/wake/{connection}", post(wake_one))
+        .route("/hooks/wake/{connection}", post(wake))
         .with_state(context)
 }
 
@@ -42,28 +42,18 @@ async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
 }
 
 /// Says only that something may have changed: the pollers look for themselves, and wakes that come too fast are one.
-/// Wakes whatever the secret belongs to; who has none learns nothing.
-async fn wake(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
-    let woken = presented(&headers).map(|secret| context.connections.woken_by(&secret));
-    answer(&context, &woken.unwrap_or_default())
-}
-
-/// The same for one connection.
-async fn wake_one(
+/// Wakes every connection that the secret belongs to, or the one that is named; who has none learns nothing.
+async fn wake(
     State(context): State<Arc<Context>>,
-    Path(name): Path<String>,
+    only: Option<Path<String>>,
     headers: HeaderMap,
 ) -> Response {
-    let woken = presented(&headers).map(|secret| context.connections.woken_by(&secret));
-    let woken: Vec<_> = woken
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|woken| *woken == name)
-        .collect();
-    answer(&context, &woken)
-}
-
-fn answer(context: &Context, woken: &[String]) -> Response {
+    let mut woken = presented(&headers)
+        .map(|secret| context.connections.woken_by(&secret))
+        .unwrap_or_default();
+    if let Some(Path(name)) = only {
+        woken.retain(|connection| *connection == name);
+    }
     if woken.is_empty() {
         let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"dayfly\"")];
         let advice =
@@ -71,7 +61,7 @@ fn answer(context: &Context, woken: &[String]) -> Response {
         return (StatusCode::UNAUTHORIZED, challenge, advice).into_response();
     }
     for connection in woken {
-        context.pollers.wake_connection(connection);
+        context.pollers.wake_connection(&connection);
     }
     context.metrics.wakes.inc();
     StatusCode::ACCEPTED.into_response()

@@ -2,6 +2,7 @@
 
 use crate::connect::Connection;
 use crate::output;
+use crate::show::{date, record_row};
 use clap::{Subcommand, ValueEnum};
 use dayfly_wire::build::{Build, BuildRecord};
 use dayfly_wire::ids::BuildId;
@@ -117,10 +118,6 @@ fn state(build: &Build) -> &'static str {
     }
 }
 
-fn date(date: Option<jiff::Timestamp>) -> String {
-    date.map_or_else(String::new, |date| format!("{date:.0}"))
-}
-
 async fn show(
     connection: &Connection,
     project: &str,
@@ -173,19 +170,4 @@ fn in_order(records: &[BuildRecord]) -> Vec<&Record> {
         ordered.extend(steps);
     }
     ordered
-}
-
-fn record_row(record: &Record) -> Vec<String> {
-    let state = match (record.result, record.state) {
-        (Some(result), _) => result.as_str(),
-        (None, Some(state)) => state.as_str(),
-        (None, None) => "",
-    };
-    vec![
-        record.kind.clone().unwrap_or_default(),
-        record.name.clone().unwrap_or_default(),
-        state.to_owned(),
-        date(record.start_time),
-        date(record.finish_time),
-    ]
 }

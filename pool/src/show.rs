@@ -123,8 +123,13 @@ pub(crate) async fn job(
     Ok(())
 }
 
-fn record_row(record: &Record) -> Vec<String> {
-    let time = |time: Option<jiff::Timestamp>| time.map_or_else(String::new, |t| format!("{t:.0}"));
+/// A date as a cell, to the second.
+pub(crate) fn date(date: Option<jiff::Timestamp>) -> String {
+    date.map_or_else(String::new, |date| format!("{date:.0}"))
+}
+
+/// A record as a row: what it is, its state, when it began and ended.
+pub(crate) fn record_row(record: &Record) -> Vec<String> {
     let state = match (record.result, record.state) {
         (Some(result), _) => result.as_str(),
         (None, Some(state)) => state.as_str(),
@@ -134,8 +139,8 @@ fn record_row(record: &Record) -> Vec<String> {
         record.kind.clone().unwrap_or_default(),
         record.name.clone().unwrap_or_default(),
         state.to_owned(),
-        time(record.start_time),
-        time(record.finish_time),
+        date(record.start_time),
+        date(record.finish_time),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Names of stored content: what is stored under its hash cannot be exchanged unnoticed.
 
+use crate::encoding::to_hex;
 use sha2::{Digest, Sha256};
 
 /// Hashes content while it is written.
@@ -14,11 +15,7 @@ impl ContentHasher {
 
     /// The name: 64 hexadecimal digits.
     pub fn name(self) -> String {
-        self.0
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        to_hex(&self.0.finalize())
     }
 }
 

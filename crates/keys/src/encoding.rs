@@ -1,4 +1,4 @@
-//! Base64 in the two alphabets that the protocols use.
+//! Base64 in the two alphabets that the protocols use, and hexadecimal digits.
 
 use crate::KeyError;
 use base64::Engine;
@@ -22,4 +22,8 @@ pub(crate) fn from_base64_url(text: &str) -> Result<Vec<u8>, KeyError> {
     URL_SAFE_NO_PAD
         .decode(text)
         .map_err(|_| KeyError::Malformed("not base64url"))
+}
+
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

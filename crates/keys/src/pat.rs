@@ -1,5 +1,6 @@
 //! Personal access tokens of the pool service.
 
+use crate::encoding::to_hex;
 use crate::random;
 use dayfly_wire::secret::SecretText;
 use sha2::{Digest, Sha256};
@@ -14,8 +15,5 @@ pub fn generate() -> SecretText {
 
 /// What is stored of a token. A plain hash is enough: the token is random, there is nothing to guess.
 pub fn hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    to_hex(&Sha256::digest(token.as_bytes()))
 }

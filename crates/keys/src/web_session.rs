@@ -1,5 +1,6 @@
 //! Sessions of the pool service's web page: what the cookie holds, and what is stored of it.
 
+use crate::encoding::to_hex;
 use crate::random;
 use dayfly_wire::secret::SecretText;
 use sha2::{Digest, Sha256};
@@ -19,11 +20,7 @@ pub fn hash(value: &str) -> String {
     let mut hasher = Sha256::new();
     hasher.update(PURPOSE);
     hasher.update(value.as_bytes());
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    to_hex(&hasher.finalize())
 }
 
 #[cfg(test)]

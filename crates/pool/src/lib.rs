@@ -16,6 +16,7 @@ pub mod clock;
 mod connections;
 pub mod content;
 pub mod feed;
+mod fresh;
 pub mod git;
 pub mod hook;
 pub mod issuers;

@@ -11,7 +11,6 @@ pub mod dispatch;
 pub mod endings;
 pub mod events;
 pub mod jobs;
-pub mod keys;
 pub mod logs;
 pub mod messages;
 pub mod oidc;

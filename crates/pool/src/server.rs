@@ -3,6 +3,7 @@
 //! Connections are counted and timed: the service may be reached by whoever runs a step.
 
 use crate::connections::{Sources, Standing};
+use crate::fresh::keep_fresh;
 use crate::routes;
 use crate::routes::extract::{BODY, BodyTime};
 use crate::service::Service;
@@ -29,8 +30,6 @@ use tower::ServiceExt;
 const GRACE: Duration = Duration::from_secs(15);
 /// What to wait when the machine has no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often the service looks whether its certificate is another one.
-const CERTIFICATE: Duration = Duration::from_secs(1);
 
 /// What a server bears.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +93,10 @@ pub async fn serve(
     let background = TaskTracker::new();
     for_ever(&background, &service);
     if let Some(certificates) = tls {
-        background.spawn(keep_certificate_fresh(certificates, shutdown.clone()));
+        let shutdown = shutdown.clone();
+        background.spawn(async move {
+            keep_fresh("certificate", &shutdown, || certificates.refresh()).await;
+        });
     }
     let server = Arc::new(Server {
         limits,
@@ -180,31 +182,9 @@ fn for_ever(tasks: &TaskTracker, service: &Arc<Service>) {
     let calling = Arc::clone(service);
     tasks.spawn(async move { calling.keep_calling().await });
     let service = Arc::clone(service);
-    tasks.spawn(async move { service.keep_keys_fresh().await });
-}
-
-async fn keep_certificate_fresh(certificates: Arc<Certificates>, shutdown: CancellationToken) {
-    let mut ticks = tokio::time::interval(CERTIFICATE);
-    let mut is_well = true;
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = shutdown.cancelled() => return,
-        }
-        match certificates.refresh() {
-            Ok(taken) => {
-                is_well = true;
-                if taken {
-                    tracing::info!("took up a new certificate");
-                }
-            }
-            Err(error) if is_well => {
-                is_well = false;
-                tracing::error!(%error, "kept the certificate that was read before");
-            }
-            Err(_) => {}
-        }
-    }
+    tasks.spawn(async move {
+        keep_fresh("key file", &service.shutdown, || service.keys.refresh()).await;
+    });
 }
 
 impl Server {

@@ -63,9 +63,7 @@ impl Connections {
                 .or_insert_with(|| Arc::new(Connection::new(name))),
         )
     }
-}
 
-impl Connections {
     /// The connections whose pools this secret may wake.
     pub fn woken_by(&self, presented: &SecretText) -> Vec<String> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);

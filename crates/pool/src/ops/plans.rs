@@ -142,7 +142,7 @@ impl Service {
         let mut unit = self.begin().await?;
         let plan = existing_plan(unit.conn(), path).await?;
         existing_timeline(unit.conn(), &plan, timeline).await?;
-        let request = running_request(&mut unit, claims).await?;
+        running_request(&mut unit, claims).await?;
         let mut room = MAX_RECORDS - records::count(unit.conn(), timeline).await?;
         let mut merged = Vec::with_capacity(patches.len());
         for patch in patches {
@@ -165,7 +165,6 @@ impl Service {
             }
             merged.push(put_record(&mut unit, timeline, existing, patch).await?);
         }
-        unit.wake_followers(request.id);
         unit.commit().await?;
         Ok(merged)
     }

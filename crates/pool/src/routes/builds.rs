@@ -81,7 +81,7 @@ async fn all(
 ) -> Reply {
     let filter = filter(&parameters)?;
     let (builds, next) = app.builds(&caller, &project, &filter).await?;
-    Ok(page(builds, next.map(|next| next.to_string()).as_deref()))
+    Ok(page(builds, next))
 }
 
 async fn queue(

@@ -49,7 +49,7 @@ async fn definitions(
 ) -> Reply {
     let filter = filter(&parameters)?;
     let (found, next) = app.definitions(&caller, &project, &filter).await?;
-    Ok(page(found, next.map(|next| next.to_string()).as_deref()))
+    Ok(page(found, next))
 }
 
 async fn definition(
@@ -130,7 +130,7 @@ async fn projects(
     all.drain(..skip.min(all.len()));
     let next = (all.len() > most).then(|| (skip + most).to_string());
     all.truncate(most);
-    Ok(page(all, next.as_deref()))
+    Ok(page(all, next))
 }
 
 async fn project(

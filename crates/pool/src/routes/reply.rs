@@ -38,9 +38,9 @@ pub(crate) fn list<T: Serialize>(values: Vec<T>) -> Response {
 }
 
 /// A list that may go on: a token for the next call is in a header.
-pub(crate) fn page<T: Serialize>(values: Vec<T>, next: Option<&str>) -> Response {
+pub(crate) fn page<T: Serialize>(values: Vec<T>, next: Option<impl ToString>) -> Response {
     let mut response = list(values);
-    if let Some(next) = next.and_then(|next| HeaderValue::from_str(next).ok()) {
+    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next.to_string()).ok()) {
         response.headers_mut().insert(CONTINUATION, next);
     }
     response

@@ -1,7 +1,7 @@
 # `make help` lists what can be done. The work is in scripts under e2e/, so that it can be run without make.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests bench bench-pool conformance clean
+.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests bench bench-pool conformance fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -65,6 +65,9 @@ bench-pool: ## measure the pool service under load, without a cluster: make benc
 conformance: export DAYFLY_POOL_TOKEN = $(PAT)
 conformance: ## hold a service against the protocol: make conformance URL=... PAT=... [POOL=...]
 	@cargo run --quiet --locked -p dayfly-conformance -- --url "$(URL)" $(if $(POOL),--pool "$(POOL)")
+
+fuzz: ## feed every parser of strangers' bytes with what breaks parsers: make fuzz [SECONDS=60] [NAMES=...]
+	@fuzz/run.sh $(or $(SECONDS),60) $(NAMES)
 
 clean: ## remove what cargo built
 	cargo clean

@@ -2,6 +2,7 @@
 
 use crate::pipelines::PipelinesArgs;
 use crate::principals::PrincipalsCommand;
+use crate::roles::{self, RolesCommand};
 use crate::runs::{self, RunsCommand};
 use crate::{
     administer, connect::Connection, document, keys, pat, pipelines, principals, queue, serve,
@@ -43,6 +44,9 @@ enum Command {
     /// Service principals, made on the service's data directory.
     #[command(subcommand)]
     Principals(PrincipalsCommand),
+    /// Roles in pools: what a name may do where, made on the service's data directory.
+    #[command(subcommand)]
+    Roles(RolesCommand),
     /// Say how far the tokens of a pipeline's jobs reach, and show how far they do.
     Pipelines(PipelinesArgs),
     /// Add new signing and sealing keys to the service's key file; a service that runs takes them up within seconds.
@@ -328,6 +332,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await?,
         Command::Pat(command) => run_pat(command).await?,
         Command::Principals(command) => principals::run(command).await?,
+        Command::Roles(command) => roles::run(command).await?,
         Command::Pipelines(args) => pipelines::run(args).await?,
         Command::RotateKeys { data_dir } => keys::rotate(&data_dir).await?,
         Command::Pools(PoolsCommand::Create { name }) => {

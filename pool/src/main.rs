@@ -10,6 +10,7 @@ mod pat;
 mod pipelines;
 mod principals;
 mod queue;
+mod roles;
 mod runs;
 mod serve;
 mod show;

@@ -103,7 +103,7 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    async fn open(&self) -> anyhow::Result<Store> {
+    pub(crate) async fn open(&self) -> anyhow::Result<Store> {
         open(&self.data_dir).await
     }
 }

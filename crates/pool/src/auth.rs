@@ -6,7 +6,7 @@ use crate::rules::access::{
 };
 use crate::rules::refusal::Refusal;
 use crate::service::{Failure, Service};
-use crate::store::{agents, pats, requests};
+use crate::store::{agents, pats, requests, roles};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use dayfly_keys::service_token::{Purpose, TokenError, claimed_typ};
@@ -148,7 +148,8 @@ impl Service {
         let Some(pat) = pat.filter(|pat| pat_counts(pat, self.now())) else {
             return Ok(Judged::Unknown);
         };
-        Ok(Judged::Counts(Caller::of_token(pat)?))
+        let roles = roles::of(&mut conn, &pat.name).await?;
+        Ok(Judged::Counts(Caller::of_token(pat, roles)?))
     }
 }
 

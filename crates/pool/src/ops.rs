@@ -24,6 +24,7 @@ pub mod queueing;
 pub mod reach;
 pub mod repositories;
 pub mod requests;
+pub mod roles;
 pub mod runs;
 pub mod sessions;
 pub mod starting;

@@ -23,6 +23,7 @@ pub mod queueing;
 pub mod reach;
 pub mod refusal;
 pub mod request;
+pub mod role;
 pub mod run;
 #[cfg(test)]
 mod samples;

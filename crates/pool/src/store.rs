@@ -22,6 +22,7 @@ pub mod reach;
 pub mod records;
 pub mod requests;
 pub mod retention;
+pub mod roles;
 pub mod runs;
 pub mod sessions;
 pub mod tasks;

@@ -5,6 +5,7 @@ use crate::hook::WakeHook;
 use crate::ops::pats;
 use crate::rules::access::{Caller, ListenClaims, Scopes};
 use crate::rules::limits::Limits as Bounds;
+use crate::rules::role::Roles;
 use crate::server::{self, Limits, Options, ServeError};
 use crate::service::{POLL_HOLD, RETENTION, Service, Settings};
 use crate::tls::Certificates;
@@ -289,6 +290,7 @@ pub fn administrator() -> Result<Caller, TestError> {
     Ok(Caller::Administrator {
         name: "test".to_owned(),
         scopes: ALL_SCOPES.parse()?,
+        roles: Roles::Unset,
     })
 }
 

@@ -67,7 +67,7 @@ function card(pool) {
 export function agents(main, { user, parameters }) {
   const [id] = parameters;
   const path = `distributedtask/pools/${id}`;
-  const may = user.may.managePools;
+  let may = false;
   let pool = null;
   let found = null;
   let problem = null;
@@ -94,7 +94,7 @@ export function agents(main, { user, parameters }) {
         draw();
       }),
     ),
-    !may && h("p", { class: "hint", key: "may" }, "You may look but not change agents: the token you signed in with lacks agentpools_manage."),
+    !may && h("p", { class: "hint", key: "may" }, `You may look but not change agents: ${user.may.managePools ? "you are no administrator of this pool" : "the token you signed in with lacks agentpools_manage"}.`),
     matching.length === 0 && h("p", { class: "hint", key: "no" }, "No agent is called so. Clear the field to see all."),
     h("ol", { class: "rows", key: "rows" }, matching.slice(0, DRAWN).map(row)),
     matching.length > DRAWN && h("p", { class: "hint", key: "more" }, `${count(matching.length - DRAWN, "more agent")}: narrow down to see them.`),
@@ -162,7 +162,10 @@ export function agents(main, { user, parameters }) {
 
   const keeping = keep(
     async (signal) => {
-      pool ??= await read(path, signal);
+      if (pool === null) {
+        may = user.may.managePools && (await read(`distributedtask/pools?poolIds=${id}&actionFilter=manage`, signal)).count > 0;
+        pool = await read(path, signal);
+      }
       document.title = `${pool.name} · Dayfly`;
       found = (await read(`${path}/agents?includeCapabilities=true&includeAssignedRequest=true`, signal)).value;
       problem = null;

@@ -3,10 +3,11 @@
 use super::dispatch::{dispatch_freed, dispatch_pool};
 use super::endings::end_session;
 use super::pools::existing_pool;
-use crate::rules::access::{Caller, Scope, require_agent_reader, require_scope};
+use crate::rules::access::{Caller, Scope, require_agent_reader};
 use crate::rules::agent::{self, Detail, Identifiers};
 use crate::rules::entities::{Agent, Request};
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::role::require_in_pool;
 use crate::rules::{queue, request};
 use crate::service::{Failure, Service, Unit};
 use crate::store::agents::Listed;
@@ -44,7 +45,7 @@ impl Service {
         name: Option<&str>,
         wanted: Wanted,
     ) -> Result<Vec<AgentDocument>, Failure> {
-        require_scope(caller, Scope::AgentPools)?;
+        require_in_pool(caller, Scope::AgentPools, pool)?;
         for demand in &wanted.demands {
             let parsed = demand.parse::<Demand>();
             parsed.map_err(|error| Refusal::invalid(format!("demands: {error}")))?;
@@ -106,7 +107,7 @@ impl Service {
         pool: PoolId,
         draft: AgentDocument,
     ) -> Result<AgentDocument, Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, pool)?;
         let mut unit = self.begin().await?;
         let settings = existing_pool(unit.conn(), pool).await?.settings;
         check_name_is_free(&mut unit, pool, &draft.name).await?;
@@ -130,7 +131,7 @@ impl Service {
         id: AgentId,
         draft: AgentDocument,
     ) -> Result<AgentDocument, Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, pool)?;
         let mut unit = self.begin().await?;
         let mut listed = existing_agent(unit.conn(), pool, id).await?;
         if !draft.name.is_empty() && !draft.name.eq_ignore_ascii_case(&listed.agent.name) {
@@ -152,7 +153,7 @@ impl Service {
         id: AgentId,
         draft: AgentDocument,
     ) -> Result<AgentDocument, Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, pool)?;
         let mut unit = self.begin().await?;
         let mut listed = existing_agent(unit.conn(), pool, id).await?;
         agent::patch(&mut listed.agent, draft);
@@ -168,7 +169,7 @@ impl Service {
         id: AgentId,
         capabilities: Capabilities,
     ) -> Result<AgentDocument, Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, pool)?;
         let mut unit = self.begin().await?;
         let mut listed = existing_agent(unit.conn(), pool, id).await?;
         agent::set_user_capabilities(&mut listed.agent, capabilities)?;
@@ -183,7 +184,7 @@ impl Service {
         pool: PoolId,
         id: AgentId,
     ) -> Result<(), Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, pool)?;
         self.settle().await?;
         let mut unit = self.begin().await?;
         let listed = existing_agent(unit.conn(), pool, id).await?;

@@ -4,7 +4,7 @@ use crate::rules::access::{Caller, PRINCIPAL, PrincipalClaims};
 use crate::rules::principal::{self, GrantForm, Principal, PrincipalCredential, Proof, Trust};
 use crate::rules::token::{self, Replay};
 use crate::service::{Failure, Service};
-use crate::store::{assertions, principals};
+use crate::store::{assertions, principals, roles};
 use dayfly_keys::client_assertion::{self, ClientAssertion};
 use dayfly_keys::public_key::PublicKey;
 use dayfly_wire::secret::SecretText;
@@ -199,6 +199,7 @@ impl Service {
         }
         Ok(Some(Caller::Administrator {
             scopes: principal::scopes(&known)?,
+            roles: roles::of(&mut conn, &known.name).await?,
             name: known.name,
         }))
     }

@@ -4,6 +4,7 @@ use crate::rules::access::{Caller, Scope, require_scope};
 use crate::rules::entities::{Pool, Request, Run};
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::request::Load;
+use crate::rules::role::{Role, has_role};
 use crate::rules::waiting::{self, Standing};
 use crate::rules::{request, session};
 use crate::service::{Failure, Service};
@@ -28,7 +29,9 @@ impl Service {
         require_scope(caller, Scope::AgentPools)?;
         self.settle().await?;
         let mut conn = self.store.read().await?;
-        Ok(overview::pools(&mut conn, self.now() - session::LIFE).await?)
+        let mut found = overview::pools(&mut conn, self.now() - session::LIFE).await?;
+        found.retain(|pool| has_role(caller, pool.id, Role::Reader));
+        Ok(found)
     }
 
     /// What agents hold and what waits for one, with the reason, pool by pool in the queue's order.
@@ -39,6 +42,9 @@ impl Service {
         let mut shown = Vec::new();
         let load = self.load(&mut conn).await?;
         for (pool, _) in pools::all(&mut conn).await? {
+            if !has_role(caller, pool.id, Role::Reader) {
+                continue;
+            }
             shown.extend(queue_of(&mut conn, &pool, self.now(), load).await?);
         }
         Ok(shown)

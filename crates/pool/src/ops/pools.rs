@@ -4,6 +4,7 @@ use crate::rules::access::{Caller, Scope, require_scope};
 use crate::rules::entities::{Pool, PoolSettings};
 use crate::rules::pool;
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::role::{Role, has_role, require_in_every_pool, require_in_pool};
 use crate::service::{Failure, Service};
 use crate::store::counters::{self, Counter};
 use crate::store::dialect::Conn;
@@ -12,33 +13,35 @@ use dayfly_wire::ids::PoolId;
 use dayfly_wire::pool::{AgentPool, PoolChange};
 
 impl Service {
-    /// The pools, or the one of a name.
+    /// The pools, or the one of a name, in which the caller has at least this role.
     pub async fn pools(
         &self,
         caller: &Caller,
         name: Option<&str>,
+        role: Role,
     ) -> Result<Vec<AgentPool>, Failure> {
         require_scope(caller, Scope::AgentPools)?;
         let mut conn = self.store.read().await?;
-        let Some(name) = name else {
-            let all = pools::all(&mut conn).await?;
-            return Ok(all
-                .into_iter()
-                .map(|(pool, size)| pool::document(pool, size, self.keys.instance))
-                .collect());
+        let mut found = match name {
+            None => pools::all(&mut conn).await?,
+            Some(name) => match pools::by_name(&mut conn, name).await? {
+                Some(pool) => {
+                    let size = pools::size(&mut conn, pool.id).await?;
+                    vec![(pool, size)]
+                }
+                None => Vec::new(),
+            },
         };
-        match pools::by_name(&mut conn, name).await? {
-            Some(pool) => {
-                let size = pools::size(&mut conn, pool.id).await?;
-                Ok(vec![pool::document(pool, size, self.keys.instance)])
-            }
-            None => Ok(Vec::new()),
-        }
+        found.retain(|(pool, _)| has_role(caller, pool.id, role));
+        let documents = found.into_iter();
+        Ok(documents
+            .map(|(pool, size)| pool::document(pool, size, self.keys.instance))
+            .collect())
     }
 
     /// One pool.
     pub async fn pool(&self, caller: &Caller, id: PoolId) -> Result<AgentPool, Failure> {
-        require_scope(caller, Scope::AgentPools)?;
+        require_in_pool(caller, Scope::AgentPools, id)?;
         let mut conn = self.store.read().await?;
         let pool = existing_pool(&mut conn, id).await?;
         let size = pools::size(&mut conn, id).await?;
@@ -60,7 +63,7 @@ impl Service {
         caller: &Caller,
         draft: PoolChange,
     ) -> Result<AgentPool, Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_every_pool(caller, Scope::AgentPoolsManage)?;
         let name = pool::name(draft.name.as_deref().unwrap_or_default())?;
         let mut settings = PoolSettings::default();
         pool::change(&mut settings, draft)?;
@@ -84,7 +87,7 @@ impl Service {
         id: PoolId,
         draft: PoolChange,
     ) -> Result<AgentPool, Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, id)?;
         let mut unit = self.begin().await?;
         let mut changed = existing_pool(unit.conn(), id).await?;
         if let Some(given) = &draft.name {
@@ -103,7 +106,7 @@ impl Service {
 
     /// Removes a pool that nothing uses. What it was stays with the jobs that ran in it.
     pub async fn delete_pool(&self, caller: &Caller, id: PoolId) -> Result<(), Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, id)?;
         let mut unit = self.begin().await?;
         let gone = existing_pool(unit.conn(), id).await?;
         let agents = pools::size(unit.conn(), id).await?;

@@ -4,6 +4,7 @@ use crate::rules::access::{Caller, Scope, require_administrator, require_scope};
 use crate::rules::build::{project as document, queue};
 use crate::rules::entities::Project;
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::role::{Role, has_role};
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
 use crate::store::{pools, projects};
@@ -16,6 +17,8 @@ pub struct QueueFilter {
     pub names: Option<Vec<String>>,
     /// One of these, as queues or as pools: their ids are the same.
     pub ids: Option<Vec<i64>>,
+    /// Those in which the caller has at least this role; a reader's without it.
+    pub role: Option<Role>,
 }
 
 impl Service {
@@ -36,7 +39,7 @@ impl Service {
         Ok(document(&project, &self.settings.public_url))
     }
 
-    /// A project's queues: every pool.
+    /// A project's queues: every pool that the caller may see.
     pub async fn queues(
         &self,
         caller: &Caller,
@@ -53,7 +56,8 @@ impl Service {
                     .iter()
                     .any(|name| name.to_lowercase() == pool.name.to_lowercase())
             };
-            filter.names.as_ref().is_none_or(named)
+            has_role(caller, pool.id, filter.role.unwrap_or(Role::Reader))
+                && filter.names.as_ref().is_none_or(named)
                 && filter
                     .ids
                     .as_ref()
@@ -73,7 +77,7 @@ impl Service {
     ) -> Result<AgentQueue, Failure> {
         let filter = QueueFilter {
             ids: Some(vec![id]),
-            names: None,
+            ..QueueFilter::default()
         };
         let found = self.queues(caller, project, &filter).await?;
         Ok(found

@@ -12,6 +12,7 @@ use crate::rules::limits;
 use crate::rules::paging::Continuation;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::request::{self, Load};
+use crate::rules::role::{Role, has_role, require_in_pool};
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
 use crate::store::requests::{self, LAST_ENDED};
@@ -77,7 +78,7 @@ impl Service {
         pool: PoolId,
         selection: Selection,
     ) -> Result<(Vec<JobRequest>, Option<Continuation>), Failure> {
-        require_scope(caller, Scope::AgentPools)?;
+        require_in_pool(caller, Scope::AgentPools, pool)?;
         self.settle().await?;
         let mut conn = self.store.read().await?;
         existing_pool(&mut conn, pool).await?;
@@ -105,11 +106,12 @@ impl Service {
         self.settle().await?;
         let mut conn = self.store.read().await?;
         let total = self.settings.limits.parallel_jobs;
-        let running = if with_requests {
+        let mut running = if with_requests {
             requests::all_held(&mut conn, MOST).await?
         } else {
             Vec::new()
         };
+        running.retain(|running| has_role(caller, running.pool, Role::Reader));
         Ok(ResourceUsage {
             resource_limit: ResourceLimit {
                 parallelism_tag: "Private".to_owned(),
@@ -133,7 +135,7 @@ impl Service {
         pool: PoolId,
         id: RequestId,
     ) -> Result<JobRequest, Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, pool)?;
         let mut unit = self.begin().await?;
         let mut bumped = existing_request(unit.conn(), pool, id).await?;
         if bumped.is_waiting() {
@@ -153,9 +155,12 @@ impl Service {
         pool: PoolId,
         id: RequestId,
     ) -> Result<JobRequest, Failure> {
-        if let Caller::Job(_) = caller {
-            // Refused before it learns which requests there are.
-            require_scope(caller, Scope::AgentPools)?;
+        match caller {
+            // Refused before they learn which requests there are.
+            Caller::Administrator { .. } | Caller::Job(_) => {
+                require_in_pool(caller, Scope::AgentPools, pool)?;
+            }
+            Caller::Listener(_) => {}
         }
         self.settle().await?;
         let mut conn = self.store.read().await?;
@@ -197,7 +202,7 @@ impl Service {
         result: TaskResult,
         message: Option<String>,
     ) -> Result<(), Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_pool(caller, Scope::AgentPoolsManage, pool)?;
         let mut unit = self.begin().await?;
         let mut ended = existing_request(unit.conn(), pool, id).await?;
         end_request(&mut unit, &mut ended, result, message, EndedBy::Service).await?;

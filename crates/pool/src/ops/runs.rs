@@ -8,11 +8,12 @@ use super::starting::{existing_pool, start_job};
 use crate::message::Resolved;
 use crate::rules::entities::{Plan, Pool, Project, Request, Run, RunJob, Source};
 use crate::rules::refusal::Refusal;
+use crate::rules::role::{Role, check_role};
 use crate::rules::run::{self, Draft, Next};
 use crate::rules::{queueing, timeline};
 use crate::service::{Failure, Unit};
 use crate::store::counters::{self, Counter};
-use crate::store::{plans, projects, records, requests, runs};
+use crate::store::{plans, projects, records, requests, roles, runs};
 use dayfly_wire::build::{BuildReason, BuildStatus};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{BuildId, DefinitionId, JobId, PlanId, TimelineId};
@@ -101,7 +102,7 @@ pub async fn create_run(unit: &mut Unit<'_>, new: NewRun) -> Result<Created, Fai
     advance(unit, run, jobs, at_once).await
 }
 
-/// Checks the run and its jobs; answers the first one's pool.
+/// Checks the run, its jobs, and that whoever asks for it may use their pools; answers the first one's pool.
 async fn check(unit: &mut Unit<'_>, new: &NewRun) -> Result<Pool, Failure> {
     let drafts: Vec<_> = new
         .jobs
@@ -113,9 +114,11 @@ async fn check(unit: &mut Unit<'_>, new: &NewRun) -> Result<Pool, Failure> {
         .collect();
     run::check(&drafts)?;
     let mut first = None;
+    let roles = roles::of(unit.conn(), &new.requested_by).await?;
     for job in &new.jobs {
         queueing::check(&job.job)?;
         let pool = existing_pool(unit.conn(), &job.job.pool).await?;
+        check_role(&new.requested_by, &roles, pool.id, Role::User)?;
         first.get_or_insert(pool);
     }
     Ok(first.ok_or_else(|| Refusal::invalid("jobs: a run has jobs"))?)

@@ -2,8 +2,9 @@
 
 use crate::archive;
 use crate::content::Incoming;
-use crate::rules::access::{Caller, Scope, require_scope, require_task_reader};
+use crate::rules::access::{Caller, Scope, require_task_reader};
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::role::require_in_every_pool;
 use crate::rules::{limits, task};
 use crate::service::{Failure, Service};
 use crate::store::tasks::{self, Task};
@@ -16,7 +17,7 @@ const MAX_TASKS: i64 = 5000;
 impl Service {
     /// Whether this caller may upload tasks; asked before the archive is read.
     pub fn check_task_upload(&self, caller: &Caller) -> Result<(), Failure> {
-        Ok(require_scope(caller, Scope::AgentPoolsManage)?)
+        Ok(require_in_every_pool(caller, Scope::AgentPoolsManage)?)
     }
 
     /// Keeps a task whose archive was written. A version that is there already is replaced only if that is said:
@@ -106,7 +107,7 @@ impl Service {
         id: TaskId,
         version: Option<TaskVersion>,
     ) -> Result<(), Failure> {
-        require_scope(caller, Scope::AgentPoolsManage)?;
+        require_in_every_pool(caller, Scope::AgentPoolsManage)?;
         let mut unit = self.begin().await?;
         if tasks::delete(unit.conn(), id, version).await? == 0 {
             return Err(task::not_found(id, version).into());

@@ -6,7 +6,7 @@ use crate::rules::refusal::Refusal;
 use crate::rules::web_session;
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
-use crate::store::{pats, web_sessions};
+use crate::store::{pats, roles, web_sessions};
 use dayfly_wire::secret::SecretText;
 
 /// Somebody who is signed in.
@@ -33,8 +33,9 @@ impl Service {
         web_sessions::forget_expired(unit.conn(), now).await?;
         web_sessions::insert(unit.conn(), &hash, &session).await?;
         web_sessions::keep_newest(unit.conn(), pat.id, web_session::SESSIONS).await?;
+        let roles = roles::of(unit.conn(), &pat.name).await?;
         unit.commit().await?;
-        let caller = Caller::of_token(pat)?;
+        let caller = Caller::of_token(pat, roles)?;
         Ok((value, SignedIn { caller, session }))
     }
 
@@ -61,7 +62,8 @@ impl Service {
         let Some(pat) = pat.filter(|pat| pat_counts(pat, self.now())) else {
             return Ok(None);
         };
-        let caller = Caller::of_token(pat)?;
+        let roles = roles::of(&mut conn, &pat.name).await?;
+        let caller = Caller::of_token(pat, roles)?;
         Ok(Some(SignedIn { caller, session }))
     }
 }

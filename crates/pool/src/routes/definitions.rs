@@ -2,6 +2,7 @@
 
 use super::App;
 use super::extract::{Authenticated, Document, Parameters, Segments};
+use super::pools::role;
 use super::reply::{Problem, Reply, document, list, page};
 use crate::ops::projects::QueueFilter;
 use crate::rules::build_filter::MOST;
@@ -106,6 +107,7 @@ async fn queues(
                 .collect()
         }),
         ids,
+        role: Some(role(&parameters)?),
     };
     Ok(list(app.queues(&caller, &project, &filter).await?))
 }

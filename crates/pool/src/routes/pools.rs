@@ -2,7 +2,8 @@
 
 use super::App;
 use super::extract::{Authenticated, Document, Parameters, Segments};
-use super::reply::{Reply, document, done, list};
+use super::reply::{Problem, Reply, document, done, list};
+use crate::rules::role::Role;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
@@ -18,6 +19,13 @@ pub(crate) fn routes() -> Router<App> {
         )
 }
 
+/// The role that the caller wants to have in what is listed.
+pub(super) fn role(parameters: &Parameters) -> Result<Role, Problem> {
+    Ok(Role::for_action(
+        parameters.text("actionfilter").unwrap_or_default(),
+    )?)
+}
+
 async fn all(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
@@ -26,7 +34,8 @@ async fn all(
     if let Some(id) = parameters.parse("poolid")? {
         return Ok(document(&app.pool(&caller, PoolId(id)).await?));
     }
-    let mut pools = app.pools(&caller, parameters.text("poolname")).await?;
+    let name = parameters.text("poolname");
+    let mut pools = app.pools(&caller, name, role(&parameters)?).await?;
     if parameters.text("poolids").is_some() {
         let wanted: Vec<PoolId> = parameters.list("poolids")?;
         pools.retain(|pool| wanted.contains(&pool.id));

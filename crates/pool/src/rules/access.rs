@@ -6,6 +6,7 @@
 use super::entities::{Agent, Pat, Plan, Repository, Request};
 use super::reach::TokenScope;
 use super::refusal::{Kind, Refusal};
+use super::role::{Roles, require_in_pool};
 use dayfly_keys::service_token::Purpose;
 use dayfly_wire::build::IdentityReference;
 use dayfly_wire::ids::{AgentId, ClientId, JobId, PlanId, PoolId, ProjectId, RequestId};
@@ -185,6 +186,8 @@ pub enum Caller {
         name: String,
         /// What it reaches.
         scopes: Scopes,
+        /// What it may do in which pool.
+        roles: Roles,
     },
     /// An agent that listens.
     Listener(ListenClaims),
@@ -193,11 +196,12 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whoever has this personal access token.
-    pub fn of_token(pat: Pat) -> Result<Self, Refusal> {
+    /// Whoever has this personal access token, with the roles of its name.
+    pub fn of_token(pat: Pat, roles: Roles) -> Result<Self, Refusal> {
         Ok(Self::Administrator {
             name: pat.name,
             scopes: pat.scopes.parse()?,
+            roles,
         })
     }
 
@@ -273,7 +277,7 @@ pub fn require_agent_reader(caller: &Caller, pool: PoolId, agent: AgentId) -> Re
     match caller {
         Caller::Listener(claims) if claims.pool == pool && claims.agent == agent => Ok(()),
         Caller::Listener(_) | Caller::Administrator { .. } | Caller::Job(_) => {
-            require_scope(caller, Scope::AgentPools)
+            require_in_pool(caller, Scope::AgentPools, pool)
         }
     }
 }
@@ -282,7 +286,9 @@ pub fn require_agent_reader(caller: &Caller, pool: PoolId, agent: AgentId) -> Re
 pub fn require_request_reader(caller: &Caller, request: &Request) -> Result<(), Refusal> {
     match caller {
         Caller::Listener(claims) => own_request(claims, request),
-        Caller::Administrator { .. } | Caller::Job(_) => require_scope(caller, Scope::AgentPools),
+        Caller::Administrator { .. } | Caller::Job(_) => {
+            require_in_pool(caller, Scope::AgentPools, request.pool)
+        }
     }
 }
 
@@ -426,6 +432,7 @@ mod tests {
         Caller::Administrator {
             name: "test".to_owned(),
             scopes: scopes.parse().unwrap(),
+            roles: Roles::Unset,
         }
     }
 

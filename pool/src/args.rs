@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::pipelines::PipelinesArgs;
+use crate::pipelines::{PipelinesCommand, VariablesCommand};
 use crate::principals::PrincipalsCommand;
 use crate::roles::{self, RolesCommand};
 use crate::runs::{self, RunsCommand};
@@ -47,8 +47,6 @@ enum Command {
     /// Roles in pools: what a name may do where, made on the service's data directory.
     #[command(subcommand)]
     Roles(RolesCommand),
-    /// Say how far the tokens of a pipeline's jobs reach, and show how far they do.
-    Pipelines(PipelinesArgs),
     /// Add new signing and sealing keys to the service's key file; a service that runs takes them up within seconds.
     ///
     /// Tokens that were signed with the older keys count until they end.
@@ -63,6 +61,12 @@ enum Command {
     /// Git repositories.
     #[command(subcommand)]
     Repos(ReposCommand),
+    /// Pipelines: files in repositories that say what is run.
+    #[command(subcommand)]
+    Pipelines(PipelinesCommand),
+    /// Secret variables of a pipeline.
+    #[command(subcommand)]
+    Variables(VariablesCommand),
     /// Agents of a pool.
     #[command(subcommand)]
     Agents(AgentsCommand),
@@ -333,13 +337,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Pat(command) => run_pat(command).await?,
         Command::Principals(command) => principals::run(command).await?,
         Command::Roles(command) => roles::run(command).await?,
-        Command::Pipelines(args) => pipelines::run(args).await?,
         Command::RotateKeys { data_dir } => keys::rotate(&data_dir).await?,
         Command::Pools(PoolsCommand::Create { name }) => {
             administer::create_pool(&Connection::from_environment()?, &name).await?;
         }
         Command::Pools(PoolsCommand::List) => show::pools(&Connection::from_environment()?).await?,
         Command::Repos(command) => run_repos(command).await?,
+        Command::Pipelines(command) => pipelines::run(command).await?,
+        Command::Variables(command) => pipelines::run_variables(command).await?,
         Command::Agents(command) => run_agents(command).await?,
         Command::Tasks(command) => run_tasks(command).await?,
         Command::Jobs(command) => run_jobs(command).await?,

@@ -10,6 +10,7 @@ mod pat;
 mod pipelines;
 mod principals;
 mod queue;
+mod reach;
 mod roles;
 mod runs;
 mod serve;

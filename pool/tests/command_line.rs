@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -290,6 +291,86 @@ async fn a_job_is_queued_watched_and_ended_from_the_command_line() {
     assert!(ended.success(), "a service that was told to end ends well");
 }
 
+/// Pushes a pipeline's file to `main`.
+async fn push(service: &Service, url: &str, text: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("azure-pipelines.yml"), text).unwrap();
+    let url = url.replace("http://", &format!("http://me:{}@", service.token));
+    for arguments in [
+        &["init", "--quiet", "-b", "main", "."][..],
+        &["add", "."],
+        &["commit", "--quiet", "-m", "one"],
+        &["push", "--quiet", "--force", &url, "main"],
+    ] {
+        let status = Command::new("git")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_AUTHOR_NAME", "test")
+            .env("GIT_AUTHOR_EMAIL", "test@example.com")
+            .env("GIT_COMMITTER_NAME", "test")
+            .env("GIT_COMMITTER_EMAIL", "test@example.com")
+            .current_dir(directory.path())
+            .args(arguments)
+            .status();
+        let status = tokio::time::timeout(DEADLINE, status).await.unwrap();
+        assert!(status.unwrap().success(), "git {}", arguments[0]);
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_is_made_run_and_given_secrets_from_the_command_line() {
+    let service = Service::start().await;
+    assert_eq!(service.run(&["pools", "create", "linux"]).await.code, 0);
+    let url = service.run(&["repos", "create", "app"]).await.out;
+    let good = "trigger: none\npool: linux\nsteps:\n- script: echo\n";
+    push(&service, url.trim(), good).await;
+    let create = ["pipelines", "create", "ci", "--repository", "app"];
+    let made = service.run(&create).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+
+    let mut setting = Command::new(env!("CARGO_BIN_EXE_dayfly-pool"))
+        .args(["variables", "set", "ci", "token"])
+        .env("DAYFLY_POOL_URL", &service.url)
+        .env("DAYFLY_POOL_TOKEN", &service.token)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = setting.stdin.take().unwrap();
+    input.write_all(b"hush-hush\n").await.unwrap();
+    drop(input);
+    let set = tokio::time::timeout(DEADLINE, setting.wait())
+        .await
+        .unwrap();
+    assert!(set.unwrap().success());
+    let names = service.run(&["variables", "list", "ci"]).await;
+    assert_eq!(names.out, "token\n", "{}", names.err);
+    let deleted = service.run(&["variables", "delete", "CI", "Token"]).await;
+    assert_eq!(deleted.code, 0, "{}", deleted.err);
+
+    let queued = service
+        .run(&["pipelines", "run", "ci", "--variable", "a=b"])
+        .await;
+    assert_eq!(queued.code, 0, "{}", queued.err);
+    assert!(queued.out.trim().parse::<i64>().is_ok(), "{}", queued.out);
+    let listed = service.run(&["pipelines", "list"]).await;
+    assert!(listed.out.contains("azure-pipelines.yml"), "{}", listed.out);
+
+    push(&service, url.trim(), &good.replace("script", "scrpt")).await;
+    let refused = service.run(&["pipelines", "run", "ci"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.err.contains("azure-pipelines.yml:4:3"),
+        "{}",
+        refused.err
+    );
+    let unknown = service.run(&["pipelines", "run", "cd"]).await;
+    assert!(
+        unknown.err.contains("no pipeline \"cd\""),
+        "{}",
+        unknown.err
+    );
+}
+
 #[tokio::test]
 async fn runs_are_listed_shown_and_cancelled_from_the_command_line() {
     let service = Service::start().await;
@@ -413,10 +494,17 @@ async fn principals_pipelines_and_keys_are_administered_beside_the_running_servi
     assert_eq!(beside(&remove).await.code, 1);
     assert_eq!(beside(&["principals", "revoke", "robot"]).await.code, 0);
 
-    let missing = beside(&["pipelines", "deploy"]).await;
+    let missing = beside(&["pipelines", "tokens", "deploy"]).await;
     assert!(missing.err.contains("no project"), "{}", missing.err);
     assert_eq!(service.run(&["repos", "create", "app"]).await.code, 0);
-    let set = beside(&["pipelines", "deploy", "--token-scope", "collection"]).await;
+    let set = beside(&[
+        "pipelines",
+        "tokens",
+        "deploy",
+        "--token-scope",
+        "collection",
+    ])
+    .await;
     assert!(
         set.out.contains("collection") && set.out.contains("false"),
         "{}",

@@ -14,6 +14,7 @@ mod builds;
 mod clock;
 pub mod error;
 mod jobs;
+mod pipelines;
 mod plans;
 mod pools;
 mod requests;

@@ -88,7 +88,13 @@ fn left_out(job: &JobState<'_>, status: &Before<'_>) -> Next {
             reason: "The run was cancelled before the job started.".to_owned(),
         };
     }
-    let bad = status.jobs.iter().find(|other| !went_well(other));
+    let is_near = |other: &&&JobState<'_>| {
+        let mut names = job.depends_on.iter();
+        names.any(|name| name.eq_ignore_ascii_case(other.name))
+    };
+    // A job that it names itself says more to a person than one further up the line.
+    let near = status.jobs.iter().filter(is_near);
+    let bad = near.chain(&status.jobs).find(|other| !went_well(other));
     let reason = match (job.condition, bad) {
         (None, Some(other)) => format!("Job {} did not succeed.", other.name),
         (condition, _) => format!(

@@ -1,5 +1,7 @@
 //! Git, as processes: making a repository, finding a commit, and serving clients with `git http-backend`.
 
+pub mod reading;
+
 use crate::rules::refusal::Refusal;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -133,9 +135,12 @@ fn git(directory: Option<&Path>) -> Command {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_COUNT", "2")
         .env("GIT_CONFIG_KEY_0", "safe.directory")
         .env("GIT_CONFIG_VALUE_0", "*")
+        // What was pushed, by whom and in which order: triggers are worked off from this after a crash too.
+        .env("GIT_CONFIG_KEY_1", "core.logAllRefUpdates")
+        .env("GIT_CONFIG_VALUE_1", "true")
         .kill_on_drop(true);
     if let Some(directory) = directory {
         command.arg("--git-dir").arg(directory);
@@ -217,9 +222,9 @@ pub fn start(exchange: &Exchange<'_>) -> Result<Child, GitError> {
         .stderr(Stdio::null());
     if let Some(most) = exchange.most {
         command
-            .env("GIT_CONFIG_COUNT", "2")
-            .env("GIT_CONFIG_KEY_1", "receive.maxInputSize")
-            .env("GIT_CONFIG_VALUE_1", most.to_string());
+            .env("GIT_CONFIG_COUNT", "3")
+            .env("GIT_CONFIG_KEY_2", "receive.maxInputSize")
+            .env("GIT_CONFIG_VALUE_2", most.to_string());
     }
     for (name, value) in [
         ("CONTENT_TYPE", exchange.content_type),

@@ -363,6 +363,7 @@ fn compose_step(step: QueueStep, id: RecordId, number: usize) -> Step {
         reference,
         inputs,
         environment: step.env,
+        target: step.target,
     }
 }
 

@@ -16,6 +16,7 @@ mod messages;
 mod oauth;
 mod oidc;
 mod overview;
+mod pipelines;
 mod plans;
 mod pools;
 pub(crate) mod reply;
@@ -93,6 +94,7 @@ fn api() -> Router<App> {
         .merge(jobs::routes())
         .merge(builds::routes())
         .merge(definitions::routes())
+        .merge(pipelines::routes())
         .merge(git::routes())
         .merge(overview::routes())
         .merge(crate::web::routes())

@@ -177,6 +177,10 @@ async fn accept_all(
 fn for_ever(tasks: &TaskTracker, service: &Arc<Service>) {
     let sweeping = Arc::clone(service);
     tasks.spawn(async move { sweeping.keep_sweeping().await });
+    let checking = Arc::clone(service);
+    tasks.spawn(async move { checking.keep_checking_in().await });
+    let scheduling = Arc::clone(service);
+    tasks.spawn(async move { scheduling.keep_scheduling().await });
     let tidying = Arc::clone(service);
     tasks.spawn(async move { tidying.keep_tidying().await });
     let calling = Arc::clone(service);

@@ -56,6 +56,7 @@ fn job(name: &str, after: &[&str]) -> NewJob {
         condition: None,
         job: serde_json::from_value(job).unwrap(),
         sources: Vec::new(),
+        has_expressions: false,
     }
 }
 

@@ -257,6 +257,18 @@ const ROWS: &[(&str, Reach)] = &[
     ("POST /{tenant}/oauth2/v2.0/token", Anybody),
     ("POST /default/{project}/_apis/dayfly/jobs", Pat),
     (
+        "GET /default/{project}/_apis/dayfly/pipelines/{definition}/variables",
+        Pat,
+    ),
+    (
+        "DELETE /default/{project}/_apis/dayfly/pipelines/{definition}/variables/{name}",
+        Pat,
+    ),
+    (
+        "PUT /default/{project}/_apis/dayfly/pipelines/{definition}/variables/{name}",
+        Pat,
+    ),
+    (
         "POST /default/{project}/_apis/dayfly/jobs/{request}/cancel",
         Pat,
     ),
@@ -393,6 +405,8 @@ impl World {
         let empty = ["usercapabilities", "/cancel", "/oidctoken"];
         Some(if empty.iter().any(|end| path.ends_with(end)) {
             json!({})
+        } else if path.contains("/variables/") {
+            json!({"value": "x"})
         } else if path.ends_with("/dayfly/jobs") {
             json!({"pool": "linux", "steps": [{"script": "x"}]})
         } else if path.ends_with("/events") {

@@ -226,6 +226,9 @@ pub struct BuildDefinition {
     /// The file's repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<BuildRepository>,
+    /// The pool service's own: why a push or a schedule did not queue it last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A pipeline that somebody makes or changes. Clients send back whole definitions; only this is looked at.

@@ -295,7 +295,24 @@ pub struct Step {
     /// Environment that the step maps; may name secrets by macro.
     #[serde(default, deserialize_with = "null_as_default")]
     pub environment: BTreeMap<String, SecretText>,
+    /// Where it runs, and what its output may say to the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<StepTarget>,
 }
+
+/// Where a step runs, and what its output may say to the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTarget {
+    /// A container by its alias; absent for where the job runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// [`RESTRICTED`], or absent for all logging commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands: Option<String>,
+}
+
+/// Only logging commands count that do no more than say something of the job itself.
+pub const RESTRICTED: &str = "restricted";
 
 fn task() -> String {
     "task".to_owned()
@@ -317,6 +334,10 @@ pub mod builtin {
     pub const BASH: Uuid = uuid!("6c731c3c-3c68-459a-a5c9-bde6e6595b5b");
     /// `pwsh:`.
     pub const POWER_SHELL: Uuid = uuid!("e213ff0f-5d5c-4791-802d-52ea3e7be1f1");
+    /// `download:`; never downloaded itself.
+    pub const DOWNLOAD_ARTIFACT: Uuid = uuid!("61f2a582-95ae-4948-b34d-a1b3c4f6a737");
+    /// `publish:`; never downloaded itself.
+    pub const PUBLISH_ARTIFACT: Uuid = uuid!("ecdc45f6-832d-4ad9-b52b-ee49e94659be");
 }
 
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

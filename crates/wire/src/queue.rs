@@ -6,9 +6,13 @@
 //! | `POST {project}/_apis/dayfly/jobs/{requestId}/cancel` | [`CancelJob`] or nothing | 204 |
 //! | `GET {project}/_apis/dayfly/jobs/{requestId}` | none | [`QueuedJob`] |
 //! | `GET {project}/_apis/dayfly/jobs/{requestId}/feed?after=N` | none | [`FeedPage`], held until there is more |
+//! | `GET {project}/_apis/dayfly/pipelines/{definitionId}/variables` | none | the names of its secret variables |
+//! | `PUT {project}/_apis/dayfly/pipelines/{definitionId}/variables/{name}` | [`SecretVariable`] | 204 |
+//! | `DELETE {project}/_apis/dayfly/pipelines/{definitionId}/variables/{name}` | none | 204 |
 
 use crate::event::TaskResult;
 use crate::ids::{BuildId, JobId, PlanId, ProjectId, RecordId, RequestId, TaskId, TimelineId};
+use crate::job::StepTarget;
 use crate::secret::SecretText;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -124,6 +128,9 @@ pub struct QueueStep {
     /// At most 10.
     #[serde(default)]
     pub retry_count_on_task_failure: i64,
+    /// What its output may say to the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<StepTarget>,
 }
 
 /// A task by id, name and full version.
@@ -160,6 +167,14 @@ pub struct QueuedJob {
     /// Why it waits or how it ended, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
+}
+
+/// A secret variable of a pipeline, to be set. Nothing ever answers it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretVariable {
+    /// Its value.
+    pub value: SecretText,
 }
 
 /// Asks for the end of a job.

@@ -1,6 +1,7 @@
 //! Runs as clients of the Build REST area ask for them.
 
 use super::definitions::existing_definition;
+use super::pipelines::Ask;
 use super::plans::PlanPath;
 use super::projects::existing_project;
 use super::runs::cancel_run;
@@ -13,8 +14,11 @@ use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
 use crate::store::retention;
 use crate::store::runs::{self, Among};
-use dayfly_wire::build::{Build, BuildLog, BuildStatus, BuildTimeline, QueueBuild, UpdateBuild};
+use dayfly_wire::build::{
+    Build, BuildLog, BuildReason, BuildStatus, BuildTimeline, QueueBuild, QueueStatus, UpdateBuild,
+};
 use dayfly_wire::ids::{BuildId, DefinitionId, TimelineId};
+use std::collections::BTreeMap;
 
 /// Runs that are loaded at once.
 const PAGE: i64 = 200;
@@ -33,15 +37,27 @@ impl Service {
         let id = definition
             .or(named)
             .ok_or_else(|| Refusal::invalid("definition: name the pipeline by its id"))?;
-        let mut conn = self.store.read().await?;
-        let project = existing_project(&mut conn, project).await?;
-        let definition = existing_definition(&mut conn, &project, id).await?;
-        // Jobs can be queued to any pipeline by the service's own API; files are not read yet.
-        Err(Refusal::invalid(format!(
-            "pipeline {:?} cannot be queued: this version runs no pipeline files",
-            definition.name
-        ))
-        .into())
+        let definition = {
+            let mut conn = self.store.read().await?;
+            let project = existing_project(&mut conn, project).await?;
+            existing_definition(&mut conn, &project, id).await?
+        };
+        if definition.queue_status == QueueStatus::Disabled {
+            let what = format!("pipeline {:?} is disabled", definition.name);
+            return Err(Refusal::invalid(what).into());
+        }
+        let ask = Ask {
+            reason: BuildReason::Manual,
+            requested_by: caller.name(),
+            variables: parameters(asked.parameters.as_deref())?,
+        };
+        let branch = asked.source_branch.as_deref();
+        let commit = asked
+            .source_version
+            .as_deref()
+            .filter(|text| !text.is_empty());
+        let created = self.run_pipeline(&definition, branch, commit, &ask).await?;
+        Ok(document(&created.run, &self.settings.public_url))
     }
 
     /// A project's runs, and where the next call goes on.
@@ -248,4 +264,23 @@ async fn page(
     // A pipeline's id may be another project's.
     page.retain(|run| run.plan.project == project.id);
     Ok(page)
+}
+
+/// Values for variables, as clients send them: the text of a JSON object.
+fn parameters(text: Option<&str>) -> Result<BTreeMap<String, String>, Refusal> {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+        return Ok(BTreeMap::new());
+    };
+    let given: BTreeMap<String, serde_json::Value> = serde_json::from_str(text)
+        .map_err(|_| Refusal::invalid("parameters: the text of a JSON object is needed"))?;
+    given
+        .into_iter()
+        .map(|(name, value)| match value {
+            serde_json::Value::String(text) => Ok((name, text)),
+            other if other.is_number() || other.is_boolean() => Ok((name, other.to_string())),
+            _ => Err(Refusal::invalid(format!(
+                "parameters.{name}: a text is needed"
+            ))),
+        })
+        .collect()
 }

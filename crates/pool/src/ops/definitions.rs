@@ -1,6 +1,7 @@
 //! Pipelines: list, read, make, change.
 
 use super::projects::existing_project;
+use super::triggers::begin_triggers;
 use crate::rules::access::{Caller, Scope, require_build_reader, require_scope};
 use crate::rules::build::definition as document;
 use crate::rules::definition::{DefinitionFilter, change, checked_name, named_file, queue_status};
@@ -74,9 +75,11 @@ impl Service {
             }),
             queue_status: queue_status(draft).unwrap_or(QueueStatus::Enabled),
             revision: 1,
+            problem: None,
             created_at: unit.now,
         };
         definitions::insert(unit.conn(), &made).await?;
+        begin_triggers(&mut unit, &made).await?;
         unit.commit().await?;
         Ok(document(&made, &self.settings.public_url))
     }
@@ -98,6 +101,7 @@ impl Service {
         let repository = repository(&mut unit, &project, draft).await?;
         change(&mut changed, draft, repository)?;
         definitions::update(unit.conn(), &changed).await?;
+        begin_triggers(&mut unit, &changed).await?;
         unit.commit().await?;
         Ok(document(&changed, &self.settings.public_url))
     }

@@ -49,6 +49,7 @@ impl Service {
                 condition: None,
                 job,
                 sources,
+                has_expressions: false,
             }],
         };
         let created = create_run(&mut unit, new).await?;

@@ -1,7 +1,7 @@
 //! Runs: make one with its jobs, go on with it when a job changed, ask for its end.
 //!
 //! [`create_run`] makes a run and starts the jobs that wait for no other. Whenever one of its jobs was taken or ended,
-//! [`job_changed`] looks at the run again: [`run::next`] decides which of the jobs that waited start or are left out.
+//! [`job_changed`] looks at the run again: [`run::decision`] says which of the jobs that waited start or are left out.
 
 use super::endings::{cancel_request, complete_record, put_record};
 use super::starting::{existing_pool, start_job};
@@ -17,10 +17,11 @@ use crate::store::{plans, projects, records, requests, roles, runs};
 use dayfly_wire::build::{BuildReason, BuildStatus};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{BuildId, DefinitionId, JobId, PlanId, TimelineId};
-use dayfly_wire::queue::QueueJob;
+use dayfly_wire::queue::{QueueJob, QueueVariable};
+use dayfly_wire::secret::SecretText;
 use dayfly_wire::timeline::Record;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -64,6 +65,8 @@ pub struct NewJob {
     pub job: QueueJob,
     /// The repositories that it names, at their commits.
     pub sources: Vec<Resolved>,
+    /// Whether values that are `$[ ]` are worked out when it starts.
+    pub has_expressions: bool,
 }
 
 /// A run that was made.
@@ -75,7 +78,11 @@ pub struct Created {
 }
 
 /// What a job is started from.
-type Material = (QueueJob, Vec<Resolved>);
+struct Material {
+    job: QueueJob,
+    sources: Vec<Resolved>,
+    has_expressions: bool,
+}
 
 /// Makes a run, and starts the jobs that wait for no other.
 pub async fn create_run(unit: &mut Unit<'_>, new: NewRun) -> Result<Created, Failure> {
@@ -85,7 +92,11 @@ pub async fn create_run(unit: &mut Unit<'_>, new: NewRun) -> Result<Created, Fai
     let mut at_once = HashMap::new();
     for (job, number) in new.jobs.into_iter().zip(1..) {
         let kept = new_job(number, &job);
-        let material = (job.job, job.sources);
+        let material = Material {
+            job: job.job,
+            sources: job.sources,
+            has_expressions: job.has_expressions,
+        };
         let sealed = if kept.depends_on.is_empty() {
             at_once.insert(kept.id, material);
             String::new()
@@ -225,13 +236,27 @@ async fn advance(
     mut at_once: HashMap<JobId, Material>,
 ) -> Result<Created, Failure> {
     let mut started = Vec::new();
-    while let Some((job, next)) = run::next(&run, &jobs) {
+    let mut outputs = None;
+    while let Some(job) = run::ready(&run, &jobs) {
         let mut job = job.clone();
+        let new = at_once.remove(&job.id);
+        let waited = new.is_none();
+        let mut material = match new {
+            Some(material) => material,
+            None => open(unit, job.id).await?,
+        };
+        // A job that waits for nobody sees nobody's outputs.
+        if outputs.is_none() && !job.depends_on.is_empty() {
+            let records = records::all(unit.conn(), run.plan.timeline, 0).await?;
+            outputs = Some(run::outputs(&records));
+        }
+        let known = outputs.as_ref().unwrap_or(&NO_OUTPUTS);
+        let written = written_variables(&material);
+        let (next, values) = run::decision(&run, &job, &jobs, known, &written);
         match next {
             Next::Start => {
-                let material = at_once.remove(&job.id);
-                let request = start(unit, &run, &mut job, material).await?;
-                started.extend(request);
+                give(&mut material.job, values);
+                started.extend(start(unit, &run, &mut job, material, waited).await?);
             }
             Next::Leave { result, reason } => {
                 leave_out(unit, &run, &mut job, result, reason).await?;
@@ -249,18 +274,46 @@ async fn advance(
     Ok(Created { run, started })
 }
 
+static NO_OUTPUTS: run::Outputs = run::Outputs::new();
+
+/// The variables of a job that expressions may see: those that are not secret.
+fn written_variables(material: &Material) -> Vec<(String, String)> {
+    let variables = material.job.variables.iter();
+    variables
+        .filter(|_| material.has_expressions)
+        .filter_map(|(name, variable)| match variable {
+            QueueVariable::Plain(value) => Some((name, value)),
+            QueueVariable::Full(full) if !full.is_secret => Some((name, &full.value)),
+            QueueVariable::Full(_) => None,
+        })
+        .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+        .collect()
+}
+
+/// Puts the values of expressions in their place.
+fn give(job: &mut QueueJob, values: BTreeMap<String, String>) {
+    for (name, value) in values {
+        match job.variables.get_mut(&name) {
+            Some(QueueVariable::Plain(written)) => *written = SecretText::new(value),
+            Some(QueueVariable::Full(full)) => full.value = SecretText::new(value),
+            None => {}
+        }
+    }
+}
+
 /// Starts a job. One that waited and cannot be started any more fails, and the run goes on.
 async fn start(
     unit: &mut Unit<'_>,
     run: &Run,
     job: &mut RunJob,
-    at_once: Option<Material>,
+    material: Material,
+    waited: bool,
 ) -> Result<Option<Request>, Failure> {
-    let waited = at_once.is_none();
-    let (asked, sources) = match at_once {
-        Some(material) => material,
-        None => open(unit, job.id).await?,
-    };
+    let Material {
+        job: asked,
+        sources,
+        ..
+    } = material;
     let request = match start_job(unit, run, job, asked, &sources).await {
         Err(Failure::Refused(refusal)) if waited => {
             leave_out(unit, run, job, TaskResult::Failed, refusal.message).await?;
@@ -309,6 +362,8 @@ async fn put(unit: &mut Unit<'_>, timeline: TimelineId, patch: Record) -> Result
 #[derive(Serialize, Deserialize)]
 struct Kept {
     job: QueueJob,
+    #[serde(default)]
+    has_expressions: bool,
     sources: Vec<KeptSource>,
 }
 
@@ -321,8 +376,8 @@ struct KeptSource {
     version: String,
 }
 
-fn seal(unit: &Unit<'_>, id: JobId, (job, sources): Material) -> Result<String, Failure> {
-    let sources = sources.into_iter().map(|resolved| KeptSource {
+fn seal(unit: &Unit<'_>, id: JobId, material: Material) -> Result<String, Failure> {
+    let sources = material.sources.into_iter().map(|resolved| KeptSource {
         alias: resolved.alias,
         project: resolved.repository.project.id.to_string(),
         repository: resolved.repository.id,
@@ -330,7 +385,8 @@ fn seal(unit: &Unit<'_>, id: JobId, (job, sources): Material) -> Result<String, 
         version: resolved.version,
     });
     let kept = Kept {
-        job,
+        job: material.job,
+        has_expressions: material.has_expressions,
         sources: sources.collect(),
     };
     let written = serde_json::to_vec(&kept)
@@ -360,5 +416,9 @@ async fn open(unit: &mut Unit<'_>, id: JobId) -> Result<Material, Failure> {
             version: source.version,
         });
     }
-    Ok((kept.job, sources))
+    Ok(Material {
+        job: kept.job,
+        sources,
+        has_expressions: kept.has_expressions,
+    })
 }

@@ -5,7 +5,9 @@ use super::extract::{Authenticated, Parameters, Segments};
 use super::reply::{Problem, Reply, streamed};
 use crate::git::{self, Backend, Exchange};
 use crate::rules::access::Caller;
+use crate::rules::entities::Repository;
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::trigger;
 use crate::service::Failure;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -17,6 +19,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
@@ -126,6 +129,12 @@ impl Call {
         app.metrics.git_requests.add();
         let (parts, body) = request.into_parts();
         let header = |name: &str| value(&parts.headers, name);
+        let pusher = match caller {
+            Caller::Job(_) => trigger::JOB.to_owned(),
+            Caller::Administrator { .. } | Caller::Listener(_) => {
+                trigger::pusher_of(&caller.name())
+            }
+        };
         let mut child = git::start(&Exchange {
             root: app.repositories_dir(),
             path_info: format!("/{}.git/{}", repository.id, self.service),
@@ -135,7 +144,7 @@ impl Call {
             content_encoding: header(CONTENT_ENCODING.as_str()),
             protocol: header("git-protocol"),
             most: room,
-            pusher: self.writing.then_some("pusher"),
+            pusher: self.writing.then_some(pusher.as_str()),
         })
         .map_err(Failure::from)?;
         let stdin = child.stdin.take();
@@ -150,7 +159,23 @@ impl Call {
             .await
             .map_err(|_| Failure::from(git::GitError::Timeout("answer a client")))?
             .map_err(Failure::from)?;
-        Ok(respond(backend, permit, AbortOnDrop(feeding)))
+        let looking = (self.service == RECEIVE_PACK).then(|| LookOnDrop(app, repository));
+        Ok(respond(backend, (permit, AbortOnDrop(feeding), looking)))
+    }
+}
+
+/// Looks at what was pushed when the answer is dropped: git has written the branches before it ended its answer.
+struct LookOnDrop(App, Repository);
+
+impl Drop for LookOnDrop {
+    fn drop(&mut self) {
+        let (app, repository) = (Arc::clone(&self.0), self.1.clone());
+        tokio::spawn(async move {
+            if let Err(error) = app.check_in(&repository).await {
+                // It is looked at again in a while.
+                tracing::error!(repository = %repository.name, %error, "failed to look at what was pushed");
+            }
+        });
     }
 }
 
@@ -193,7 +218,10 @@ async fn feed(mut stdin: ChildStdin, body: Body, most: usize) {
     let _ = stdin.shutdown().await;
 }
 
-fn respond(backend: Backend, permit: OwnedSemaphorePermit, feeding: AbortOnDrop) -> Response {
+/// What lives as long as an answer is read.
+type Held = (OwnedSemaphorePermit, AbortOnDrop, Option<LookOnDrop>);
+
+fn respond(backend: Backend, held: Held) -> Response {
     let mut builder = Response::builder().status(backend.status);
     for (name, value) in &backend.headers {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
@@ -202,7 +230,7 @@ fn respond(backend: Backend, permit: OwnedSemaphorePermit, feeding: AbortOnDrop)
     }
     let Backend { child, output, .. } = backend;
     // The process, its turn and its feeder live as long as the answer is read.
-    let held = (child, permit, feeding);
+    let held = (child, held);
     streamed(
         builder,
         Body::from_stream(with_end(ReaderStream::new(output), held)),

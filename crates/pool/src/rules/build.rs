@@ -154,6 +154,7 @@ pub fn definition(definition: &Definition, base: &str) -> BuildDefinition {
             yaml_filename: Some(file.path.clone()),
         }),
         repository: file.map(|file| repository(&file.repository, base)),
+        problem: definition.problem.clone(),
     }
 }
 

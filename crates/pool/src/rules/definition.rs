@@ -193,6 +193,7 @@ mod tests {
             file: None,
             queue_status: QueueStatus::Enabled,
             revision: 1,
+            problem: None,
             created_at: at(0),
         }
     }

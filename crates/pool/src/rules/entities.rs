@@ -334,6 +334,8 @@ pub struct Definition {
     pub queue_status: QueueStatus,
     /// Increases with every change.
     pub revision: i64,
+    /// Why a push or a schedule did not queue it last time.
+    pub problem: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
 }

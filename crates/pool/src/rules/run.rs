@@ -2,10 +2,16 @@
 
 use super::entities::{Run, RunJob};
 use super::refusal::Refusal;
+use super::run_variables;
+pub use dayfly_pipeline::decide::Next;
+use dayfly_pipeline::decide::{self, JobState};
+use dayfly_pipeline::runtime;
 use dayfly_wire::build::{BuildResult, BuildStatus};
 use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::JobId;
+use dayfly_wire::timeline::Record;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of a run's only job.
 pub const ONLY_JOB: &str = "__default";
@@ -20,20 +26,6 @@ pub struct Draft<'a> {
     pub name: &'a str,
     /// The names of the jobs that it waits for.
     pub depends_on: &'a [String],
-}
-
-/// What comes next for a job that waited.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It goes to its pool.
-    Start,
-    /// It is left out.
-    Leave {
-        /// As what it counts.
-        result: TaskResult,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Checks that a run has jobs, and that none of them waits for ever.
@@ -109,31 +101,15 @@ fn key(name: &str) -> String {
     name.to_lowercase()
 }
 
-/// The first job that waits no longer, and what becomes of it. It is asked again after each answer was acted upon.
-pub fn next<'a>(run: &Run, jobs: &'a [RunJob]) -> Option<(&'a RunJob, Next)> {
-    jobs.iter()
-        .filter(|job| job.is_pending())
-        .find_map(|job| Some((job, next_of(run, job, jobs)?)))
-}
-
-fn next_of(run: &Run, job: &RunJob, jobs: &[RunJob]) -> Option<Next> {
-    if run.cancelled_at.is_some() {
-        return Some(Next::Leave {
-            result: TaskResult::Canceled,
-            reason: "The run was cancelled before the job started.".to_owned(),
-        });
-    }
-    let waited_for = waited_for(job, jobs);
-    if waited_for.iter().any(|other| other.result.is_none()) {
-        return None;
-    }
-    let failed = waited_for.iter().find(|other| !went_well(other));
-    Some(match failed {
-        None => Next::Start,
-        Some(other) => Next::Leave {
-            result: TaskResult::Skipped,
-            reason: format!("Job {} did not succeed.", other.name),
-        },
+/// The first job about which something can be decided. It is asked again after each answer was acted upon.
+pub fn ready<'a>(run: &Run, jobs: &'a [RunJob]) -> Option<&'a RunJob> {
+    jobs.iter().filter(|job| job.is_pending()).find(|job| {
+        // In a cancelled run only a condition of its own can start a job.
+        let is_lost = run.cancelled_at.is_some() && job.condition.is_none();
+        is_lost
+            || waited_for(job, jobs)
+                .iter()
+                .all(|other| other.result.is_some())
     })
 }
 
@@ -145,11 +121,64 @@ pub fn waited_for<'a>(job: &RunJob, jobs: &'a [RunJob]) -> Vec<&'a RunJob> {
         .collect()
 }
 
-fn went_well(job: &RunJob) -> bool {
-    matches!(
-        job.result,
-        Some(TaskResult::Succeeded | TaskResult::SucceededWithIssues)
-    )
+/// What the steps of a run's jobs set for other jobs, as `STEP.NAME`, by job. Secret values are not there.
+pub type Outputs = BTreeMap<JobId, BTreeMap<String, String>>;
+
+/// Finds the output variables in a run's records.
+pub fn outputs(records: &[Record]) -> Outputs {
+    let mut found = Outputs::new();
+    for record in records {
+        let (Some(job), Some(step)) = (record.parent_id, &record.ref_name) else {
+            continue;
+        };
+        let own = found.entry(JobId(job.0)).or_default();
+        for (name, variable) in &record.variables {
+            if let Some(value) = variable.value.as_ref().filter(|_| !variable.is_secret) {
+                own.insert(format!("{step}.{name}"), value.clone());
+            }
+        }
+    }
+    found
+}
+
+/// What becomes of a job that is [`ready`], and the values of its variables, of which `written` are the plain ones.
+pub fn decision(
+    run: &Run,
+    job: &RunJob,
+    jobs: &[RunJob],
+    outputs: &Outputs,
+    written: &[(String, String)],
+) -> (Next, BTreeMap<String, String>) {
+    let none = BTreeMap::new();
+    let states: Vec<_> = jobs
+        .iter()
+        .map(|other| JobState {
+            name: &other.name,
+            depends_on: &other.depends_on,
+            condition: other.condition.as_deref(),
+            result: other.result,
+            outputs: outputs.get(&other.id).unwrap_or(&none),
+        })
+        .collect();
+    let Some(state) = states.iter().find(|state| state.name == job.name) else {
+        return (Next::Start, BTreeMap::new());
+    };
+    let set = |name: &str| run_variables::value(run, job, name);
+    let dependencies = decide::dependencies(state, &states);
+    let resolved = runtime::resolve(written, &set, &dependencies);
+    let known = resolved.clone().unwrap_or_default();
+    let variable = |name: &str| {
+        let own = || known.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+        set(name).or_else(|| own().map(|(_, value)| value.clone()))
+    };
+    let is_cancelled = run.cancelled_at.is_some();
+    match (
+        decide::next(state, &states, is_cancelled, &variable),
+        resolved,
+    ) {
+        (Next::Start, Err(unresolved)) => (decide::no_value(&unresolved), known),
+        (next, _) => (next, known),
+    }
 }
 
 /// Brings a run's state up to date with its jobs; whether it changed.
@@ -212,6 +241,14 @@ pub fn cancel(run: &mut Run, now: Timestamp) -> bool {
 mod tests {
     use super::super::samples::{at, run, run_job};
     use super::*;
+    use dayfly_wire::ids::RecordId;
+    use dayfly_wire::timeline::RecordVariable;
+
+    /// The first job about which something can be decided, and what.
+    fn next<'a>(run: &Run, jobs: &'a [RunJob]) -> Option<(&'a RunJob, Next)> {
+        let job = ready(run, jobs)?;
+        Some((job, decision(run, job, jobs, &Outputs::new(), &[]).0))
+    }
 
     fn ended(name: &str, result: TaskResult) -> RunJob {
         RunJob {
@@ -345,5 +382,58 @@ mod tests {
         assert_eq!(of(&[SucceededWithIssues, Canceled]), BuildResult::Canceled);
         assert_eq!(of(&[Canceled, Failed]), BuildResult::Failed);
         assert_eq!(of(&[Abandoned, Succeeded]), BuildResult::Failed);
+    }
+
+    #[test]
+    fn in_a_cancelled_run_a_job_with_a_condition_is_asked_when_its_turn_comes() {
+        let mut run = run();
+        assert!(cancel(&mut run, at(1)));
+        let insists = RunJob {
+            condition: Some("always()".to_owned()),
+            ..run_job("cleanup", &["one"])
+        };
+        let started = RunJob {
+            request: Some(dayfly_wire::ids::RequestId(1)),
+            ..run_job("one", &[])
+        };
+        assert_eq!(next(&run, &[insists.clone(), started]), None);
+        let jobs = [insists, ended("one", TaskResult::Canceled)];
+        assert_eq!(next(&run, &jobs).unwrap().1, Next::Start);
+    }
+
+    #[test]
+    fn outputs_of_steps_reach_the_jobs_that_wait() {
+        let job = ended("build", TaskResult::Succeeded);
+        let variable = |value: Option<&str>, is_secret| RecordVariable {
+            value: value.map(ToOwned::to_owned),
+            is_secret,
+        };
+        let step = Record {
+            parent_id: Some(RecordId(job.id.0)),
+            ref_name: Some("setter".to_owned()),
+            variables: [
+                ("version".to_owned(), variable(Some("1.2"), false)),
+                ("hidden".to_owned(), variable(Some("never"), true)),
+            ]
+            .into(),
+            ..Record::default()
+        };
+        let outputs = outputs(&[step]);
+        let waiting = RunJob {
+            condition: Some("eq(variables.v, '1.2')".to_owned()),
+            ..run_job("test", &["build"])
+        };
+        let jobs = [job, waiting];
+        let written = [
+            ("v", "$[ dependencies.build.outputs['setter.version'] ]"),
+            ("h", "$[ dependencies.build.outputs['setter.hidden'] ]"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (next, values) = decision(&run(), &jobs[1], &jobs, &outputs, &written);
+        assert_eq!(next, Next::Start);
+        assert_eq!((values["v"].as_str(), values["h"].as_str()), ("1.2", ""));
+        let broken = [("v".to_owned(), "$[ gt(1, 'x') ]".to_owned())];
+        let (next, _) = decision(&run(), &jobs[1], &jobs, &outputs, &broken);
+        assert!(matches!(next, Next::Leave { .. }), "{next:?}");
     }
 }

@@ -12,7 +12,7 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "SELECT definitions.id, definitions.project_id, definitions.name, definitions.yaml_path, \
-             definitions.queue_status, definitions.revision, definitions.created_at, \
+             definitions.queue_status, definitions.revision, definitions.created_at, definitions.problem, \
              definitions.repository_id, projects.name AS project_name, \
              projects.created_at AS project_created_at, repositories.name AS repository_name, \
              repositories.default_branch FROM definitions \
@@ -49,6 +49,7 @@ fn definition(row: &Row) -> Result<Definition, StoreError> {
         file,
         queue_status: QueueStatus::from_text(&column::<String>(row, "queue_status")?),
         revision: column(row, "revision")?,
+        problem: column(row, "problem")?,
         created_at: optional_date(row, "created_at")?.unwrap_or_default(),
     })
 }
@@ -71,6 +72,7 @@ pub async fn named(
         file: None,
         queue_status: QueueStatus::Enabled,
         revision: 1,
+        problem: None,
         created_at: now,
     };
     insert(conn, &made).await?;
@@ -170,4 +172,39 @@ pub async fn of_repository(
     .fetch_all(conn)
     .await?;
     rows.iter().map(definition).collect()
+}
+
+/// The repositories that pipelines have their files in.
+pub async fn repositories(conn: &mut Conn) -> Result<Vec<Repository>, StoreError> {
+    let rows = sqlx::query(select!(
+        "WHERE definitions.yaml_path IS NOT NULL ORDER BY definitions.repository_id, definitions.id"
+    ))
+    .fetch_all(conn)
+    .await?;
+    let mut found: Vec<Repository> = Vec::new();
+    for row in &rows {
+        let file = definition(row)?.file;
+        if let Some(file) = file
+            && found
+                .last()
+                .is_none_or(|last| last.id != file.repository.id)
+        {
+            found.push(file.repository);
+        }
+    }
+    Ok(found)
+}
+
+/// Keeps why a push or a schedule did not queue a pipeline; nothing when it did.
+pub async fn put_problem(
+    conn: &mut Conn,
+    id: DefinitionId,
+    problem: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE definitions SET problem = $2 WHERE id = $1")
+        .bind(id.0)
+        .bind(problem)
+        .execute(conn)
+        .await?;
+    Ok(())
 }

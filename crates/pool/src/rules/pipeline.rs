@@ -1,0 +1,310 @@
+//! A pipeline file's jobs as jobs that can be queued.
+
+use super::refusal::Refusal;
+use dayfly_pipeline::file::{Action, DOWNLOAD, Job, PUBLISH, Shell, Step, Variable};
+use dayfly_pipeline::{Pipeline, Problem};
+use dayfly_wire::ids::TaskId;
+use dayfly_wire::job::{RESTRICTED, StepTarget, builtin};
+use dayfly_wire::queue::{FullVariable, QueueJob, QueueStep, QueueTask, QueueVariable};
+use dayfly_wire::secret::SecretText;
+use std::collections::BTreeMap;
+
+/// What a run's jobs get beside what the file says.
+pub struct Given<'a> {
+    /// The pipeline's name.
+    pub name: &'a str,
+    /// The path of the file, for complaints.
+    pub path: &'a str,
+    /// The repository of the file, by name.
+    pub repository: &'a str,
+    /// The commit that is built.
+    pub version: &'a str,
+    /// Values for variables that were given when the run was queued; they come in the place of the file's.
+    pub variables: &'a BTreeMap<String, String>,
+    /// Finds a task by name or id and major version.
+    pub task: &'a dyn Fn(&str, u32) -> Option<QueueTask>,
+}
+
+/// A job of the file.
+pub struct Drafted {
+    /// Its name.
+    pub name: String,
+    /// The jobs that it waits for.
+    pub depends_on: Vec<String>,
+    /// When it starts, as it was written.
+    pub condition: Option<String>,
+    /// What it is. Variables that are `$[ ]` are as they were written.
+    pub job: QueueJob,
+}
+
+/// The file's jobs. `secrets` are given to each of them.
+pub fn jobs(
+    pipeline: Pipeline,
+    given: &Given<'_>,
+    secrets: &[(String, SecretText)],
+) -> Result<Vec<Drafted>, Refusal> {
+    pipeline
+        .jobs
+        .into_iter()
+        .map(|job| draft(job, given, secrets))
+        .collect()
+}
+
+// A member that a file cannot set keeps its default, also one that is added later.
+#[allow(clippy::needless_update)]
+fn draft(
+    job: Job,
+    given: &Given<'_>,
+    secrets: &[(String, SecretText)],
+) -> Result<Drafted, Refusal> {
+    let variables = variables(job.variables, given, secrets);
+    let mut steps = Vec::with_capacity(job.steps.len());
+    for step in job.steps {
+        steps.extend(queued_step(step, given)?);
+    }
+    if steps.is_empty() {
+        let complaint = Problem::new(job.at, "steps", "the job has no step that does anything");
+        return Err(Refusal::invalid(complaint.in_file(given.path)));
+    }
+    Ok(Drafted {
+        condition: job.condition.written().map(ToOwned::to_owned),
+        depends_on: job.depends_on,
+        job: QueueJob {
+            pool: job.pool.name,
+            name: Some(given.name.to_owned()),
+            display_name: Some(job.display_name.unwrap_or_else(|| job.name.clone())),
+            demands: job.pool.demands,
+            variables,
+            repository: Some(given.repository.to_owned()),
+            reference: Some(given.version.to_owned()),
+            timeout_in_minutes: job.timeout_in_minutes,
+            cancel_timeout_in_minutes: job.cancel_timeout_in_minutes,
+            steps,
+            ..QueueJob::default()
+        },
+        name: job.name,
+    })
+}
+
+/// What was given at queueing hides the file's, and that hides a secret of the same name.
+fn variables(
+    own: Vec<Variable>,
+    given: &Given<'_>,
+    secrets: &[(String, SecretText)],
+) -> BTreeMap<String, QueueVariable> {
+    let mut merged: BTreeMap<String, (String, QueueVariable)> = BTreeMap::new();
+    for (name, value) in secrets {
+        let secret = FullVariable {
+            value: value.duplicate(),
+            is_secret: true,
+            is_read_only: false,
+        };
+        merged.insert(
+            name.to_lowercase(),
+            (name.clone(), QueueVariable::Full(secret)),
+        );
+    }
+    for variable in own {
+        let value = SecretText::new(variable.value);
+        let queued = if variable.is_read_only {
+            QueueVariable::Full(FullVariable {
+                value,
+                is_secret: false,
+                is_read_only: true,
+            })
+        } else {
+            QueueVariable::Plain(value)
+        };
+        merged.insert(variable.name.to_lowercase(), (variable.name, queued));
+    }
+    for (name, value) in given.variables {
+        let queued = QueueVariable::Plain(SecretText::new(value.clone()));
+        merged.insert(name.to_lowercase(), (name.clone(), queued));
+    }
+    merged.into_values().collect()
+}
+
+/// A step; none for `checkout: none`.
+fn queued_step(step: Step, given: &Given<'_>) -> Result<Option<QueueStep>, Refusal> {
+    let mut queued = QueueStep {
+        name: step.name,
+        display_name: step.display_name,
+        working_directory: step.working_directory,
+        env: secret_texts(step.env),
+        condition: step.condition,
+        enabled: Some(step.enabled),
+        continue_on_error: step.continue_on_error,
+        timeout_in_minutes: step.timeout_in_minutes,
+        retry_count_on_task_failure: step.retry_count_on_task_failure,
+        target: step.restricted.then(|| StepTarget {
+            target: None,
+            commands: Some(RESTRICTED.to_owned()),
+        }),
+        ..QueueStep::default()
+    };
+    match step.action {
+        Action::Checkout { repository, inputs } => {
+            let Some(repository) = repository else {
+                return Ok(None);
+            };
+            queued.checkout = Some(repository);
+            queued.inputs = secret_texts(inputs);
+        }
+        Action::Script { shell, script } => match shell {
+            Shell::Default => queued.script = Some(script.into()),
+            Shell::Bash => queued.bash = Some(script.into()),
+            Shell::PowerShell => {
+                queued.task = builtin_task("PowerShell", 2);
+                queued.inputs = [
+                    ("targetType", "inline".to_owned()),
+                    ("script", script),
+                    ("pwsh", "true".to_owned()),
+                ]
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .into();
+            }
+        },
+        Action::Task {
+            name,
+            major,
+            inputs,
+        } => {
+            let found = builtin_task(&name, major).or_else(|| (given.task)(&name, major));
+            queued.task = Some(found.ok_or_else(|| {
+                let what =
+                    format!("there is no task {name}@{major}; upload it to the service first");
+                Refusal::invalid(Problem::new(step.at, "task", what).in_file(given.path))
+            })?);
+            queued.inputs = secret_texts(inputs);
+        }
+    }
+    Ok(Some(queued))
+}
+
+/// The tasks that every agent knows, or none at all.
+fn builtin_task(name: &str, major: u32) -> Option<QueueTask> {
+    let known = [
+        ("CmdLine", 2, "2.250.0", builtin::CMD_LINE),
+        ("Bash", 3, "3.250.0", builtin::BASH),
+        ("PowerShell", 2, "2.250.0", builtin::POWER_SHELL),
+        (
+            DOWNLOAD.0,
+            DOWNLOAD.1,
+            "2.250.0",
+            builtin::DOWNLOAD_ARTIFACT,
+        ),
+        (PUBLISH.0, PUBLISH.1, "1.250.0", builtin::PUBLISH_ARTIFACT),
+    ];
+    let (name, _, version, id) = known
+        .into_iter()
+        .find(|(known, its, ..)| known.eq_ignore_ascii_case(name) && *its == major)?;
+    Some(QueueTask {
+        id: TaskId(id),
+        name: name.to_owned(),
+        version: version.to_owned(),
+    })
+}
+
+fn secret_texts(texts: BTreeMap<String, String>) -> BTreeMap<String, SecretText> {
+    texts
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
+        .collect()
+}
+
+/// Whether the message of a commit asks for no run.
+pub fn is_skipped(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["[skip ci]", "[ci skip]", "***no_ci***"]
+        .iter()
+        .any(|mark| message.contains(mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drafted(text: &str, secrets: &[(&str, &str)]) -> Result<Vec<Drafted>, Refusal> {
+        let secrets: Vec<_> = secrets
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), SecretText::new((*value).to_owned())))
+            .collect();
+        let variables = [("given".to_owned(), "at queueing".to_owned())].into();
+        let given = Given {
+            name: "nightly",
+            path: "ci.yml",
+            repository: "app",
+            version: "0123",
+            variables: &variables,
+            task: &|name, major| {
+                (name == "Gradle" && major == 3).then(|| QueueTask {
+                    id: TaskId(uuid::Uuid::nil()),
+                    name: name.to_owned(),
+                    version: "3.1.0".to_owned(),
+                })
+            },
+        };
+        jobs(Pipeline::parse(text).unwrap(), &given, &secrets)
+    }
+
+    fn value<'a>(job: &'a Drafted, name: &str) -> (&'a str, bool) {
+        match &job.job.variables[name] {
+            QueueVariable::Plain(value) => (value.expose(), false),
+            QueueVariable::Full(full) => (full.value.expose(), full.is_secret),
+        }
+    }
+
+    #[test]
+    fn variables_hide_each_other_without_regard_to_case() {
+        let text = "pool: p\nvariables: {Given: file, TOKEN: plain}\nsteps: [{script: x}]";
+        let jobs = drafted(text, &[("token", "s3"), ("other", "s4")]).unwrap();
+        assert_eq!(jobs[0].job.variables.len(), 3);
+        assert_eq!(value(&jobs[0], "given"), ("at queueing", false));
+        assert_eq!(value(&jobs[0], "TOKEN"), ("plain", false));
+        assert_eq!(value(&jobs[0], "other"), ("s4", true));
+    }
+
+    #[test]
+    fn steps_become_tasks_and_checkout_none_nothing() {
+        let text = "pool: p\nsteps:\n- checkout: none\n- pwsh: dir\n- task: gradle@4\n";
+        let refusal = drafted(text, &[]).err().unwrap();
+        assert!(
+            refusal
+                .message
+                .starts_with("ci.yml:5:3: task: there is no task gradle@4"),
+            "{refusal}"
+        );
+        let text =
+            "pool: p\nsteps:\n- checkout: none\n- pwsh: dir\n- task: Gradle@3\n- publish: out\n";
+        let job = drafted(text, &[]).unwrap().remove(0).job;
+        let names: Vec<_> = job
+            .steps
+            .iter()
+            .map(|step| step.task.as_ref().unwrap().name.as_str())
+            .collect();
+        assert_eq!(names, ["PowerShell", "Gradle", "PublishPipelineArtifact"]);
+        assert_eq!(job.steps[0].inputs["script"].expose(), "dir");
+        let refusal = drafted("pool: p\nsteps: [{checkout: none}]", &[])
+            .err()
+            .unwrap();
+        assert!(refusal.message.contains("no step"), "{refusal}");
+    }
+
+    #[test]
+    fn a_default_condition_stays_unwritten() {
+        let text = "pool: p\njobs:\n- {job: a, steps: [{script: x}]}\n- {job: b, dependsOn: a, condition: always(), steps: [{script: x}]}";
+        let jobs = drafted(text, &[]).unwrap();
+        assert_eq!(
+            (&jobs[0].condition, jobs[1].condition.as_deref()),
+            (&None, Some("always()"))
+        );
+        assert_eq!(jobs[1].depends_on, ["a"]);
+    }
+
+    #[test]
+    fn a_commit_can_ask_for_no_run() {
+        assert!(is_skipped("Fix a typo\n\n[Skip CI]"));
+        assert!(is_skipped("***NO_CI***"));
+        assert!(!is_skipped("skip ci"));
+    }
+}

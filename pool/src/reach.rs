@@ -1,0 +1,48 @@
+//! How far the tokens of a pipeline's jobs reach, on the data directory: whoever may queue jobs cannot widen it.
+
+use crate::output;
+use crate::pat::open;
+use dayfly_pool_service::clock::{Clock, SystemClock};
+use dayfly_pool_service::ops::reach;
+use dayfly_pool_service::rules::reach::TokenScope;
+use std::path::PathBuf;
+
+/// Which pipeline, and what is to hold.
+#[derive(clap::Args)]
+pub(crate) struct ReachArgs {
+    /// The service's data directory.
+    #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
+    data_dir: PathBuf,
+    /// The project.
+    #[arg(long, default_value = "demo")]
+    project: String,
+    /// The pipeline's name, as jobs are queued under it.
+    name: String,
+    /// What its jobs read: the sources of their project, or of the whole collection.
+    #[arg(long, value_name = "project|collection")]
+    token_scope: Option<TokenScope>,
+    /// Whether its jobs push to their own repository.
+    #[arg(long, value_name = "true|false")]
+    token_pushes: Option<bool>,
+}
+
+/// Changes what is named, and shows what holds then.
+pub(crate) async fn run(args: ReachArgs) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    let store = open(&args.data_dir).await?;
+    let ReachArgs {
+        project,
+        name,
+        token_scope,
+        token_pushes,
+        ..
+    } = args;
+    let holds = reach::change(&store, &project, &name, token_scope, token_pushes, now).await?;
+    store.close().await;
+    let pushes = holds.pushes.to_string();
+    let row = vec![project, name, holds.scope.to_string(), pushes];
+    output::table(
+        &["PROJECT", "PIPELINE", "TOKEN SCOPE", "TOKEN PUSHES"],
+        &[row],
+    )
+}

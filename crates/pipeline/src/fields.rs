@@ -1,6 +1,6 @@
 //! Typed access to the members of a YAML map; a member that nobody asked for is refused.
 
-use crate::problem::{Position, Problem};
+use crate::problem::{Mark, Position, Problem};
 use crate::yaml::{Node, Value, below};
 use std::collections::BTreeMap;
 
@@ -46,6 +46,14 @@ impl Fields {
                 .collect(),
             asked: Vec::new(),
         })
+    }
+
+    /// Where it is.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            at: self.at,
+            key: self.key.clone(),
+        }
     }
 
     /// A member as it is.

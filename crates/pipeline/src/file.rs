@@ -2,7 +2,7 @@
 
 use crate::branches::BranchFilter;
 use crate::expression::Expression;
-use crate::problem::{Position, Problem};
+use crate::problem::{Mark, Problem};
 use crate::read;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,6 +53,8 @@ pub struct Pool {
     pub name: String,
     /// What an agent must offer.
     pub demands: Vec<String>,
+    /// Where it is in the file.
+    pub mark: Mark,
 }
 
 /// A job.
@@ -62,8 +64,8 @@ pub struct Job {
     pub name: String,
     /// What a person reads.
     pub display_name: Option<String>,
-    /// Where it begins in the file.
-    pub at: Position,
+    /// Where it is in the file.
+    pub mark: Mark,
     /// The jobs that it waits for, spelt as they are.
     pub depends_on: Vec<String>,
     /// When it runs.
@@ -97,7 +99,7 @@ pub struct Step {
     /// What it does.
     pub action: Action,
     /// Where it is in the file.
-    pub at: Position,
+    pub mark: Mark,
     /// The name that expressions use.
     pub name: Option<String>,
     /// What a person reads.

@@ -16,4 +16,4 @@ pub mod runtime;
 mod yaml;
 
 pub use file::Pipeline;
-pub use problem::{Position, Problem};
+pub use problem::{Mark, Position, Problem};

@@ -1,5 +1,7 @@
 //! What is wrong with a pipeline file, and where.
 
+use crate::yaml::below;
+
 /// A place in a file, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -7,6 +9,36 @@ pub struct Position {
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
+}
+
+/// Where something stands in a file, for complaints that come after the file was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where it begins.
+    pub at: Position,
+    /// Its key, for example `jobs[1].steps[0]`.
+    pub key: String,
+}
+
+impl Mark {
+    /// A member of it.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Self {
+        Self {
+            at: self.at,
+            key: below(&self.key, name),
+        }
+    }
+
+    /// As a person looks for it: `FILE:LINE:COLUMN: KEY`.
+    pub fn in_file(&self, path: &str) -> String {
+        format!("{path}:{}:{}: {}", self.at.line, self.at.column, self.key)
+    }
+
+    /// A problem of it.
+    pub fn problem(&self, message: impl Into<String>) -> Problem {
+        Problem::new(self.at, &self.key, message)
+    }
 }
 
 /// The first thing that is wrong with a file.

@@ -1,183 +1,20 @@
-//! Pipeline files: queued by hand, by pushes of the real git, and by schedules.
+//! Pipeline files: queued by hand, and what their jobs are.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests fail like tests.
 
 mod common;
+mod project;
 
-use common::{Answer, Fixture, OpenSession, Taken, TestAgent, within};
-use dayfly_client::Credential;
-use dayfly_pool_service::testing::PoolHandle;
+use common::{Fixture, OpenSession, Taken, TestAgent, capabilities};
+use dayfly_wire::agent::Agent;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::RecordId;
-use dayfly_wire::queue::GitRepository;
-use dayfly_wire::secret::SecretText;
+use dayfly_wire::job::Step;
 use dayfly_wire::timeline::{Record, RecordVariable};
 use jiff::SignedDuration;
-use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::process::Output;
-use std::time::Duration;
-use tokio::process::Command;
-
-const FILE: &str = "azure-pipelines.yml";
-
-/// A service with a repository, a working copy of it, and an agent.
-struct Project {
-    fixture: Fixture,
-    url: String,
-    work: tempfile::TempDir,
-}
-
-impl Project {
-    async fn on(fixture: Fixture) -> Self {
-        let draft = GitRepository {
-            name: "app".to_owned(),
-            ..GitRepository::default()
-        };
-        let made = fixture.admin.create_repository("demo", &draft).await;
-        let project = Self {
-            fixture,
-            url: made.unwrap().remote_url.unwrap(),
-            work: tempfile::tempdir().unwrap(),
-        };
-        project.git(&["init", "--quiet", "-b", "main", "."]).await;
-        project
-    }
-
-    async fn start() -> Self {
-        Self::on(Fixture::start().await).await
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.work.path().join(name)
-    }
-
-    async fn git(&self, arguments: &[&str]) -> String {
-        let output = self.try_git(arguments).await;
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "git {arguments:?}: {error}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    async fn try_git(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("git");
-        command
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_AUTHOR_NAME", "test")
-            .env("GIT_AUTHOR_EMAIL", "test@example.com")
-            .env("GIT_COMMITTER_NAME", "test")
-            .env("GIT_COMMITTER_EMAIL", "test@example.com")
-            .current_dir(self.work.path())
-            .args([
-                "-c",
-                &format!("http.extraHeader={}", basic(&self.fixture.pat)),
-            ])
-            .args(arguments);
-        within("git", command.output()).await.unwrap()
-    }
-
-    /// Commits the pipeline's file; answers the commit.
-    async fn commit(&self, text: &str, message: &str) -> String {
-        tokio::fs::write(self.path(FILE), text).await.unwrap();
-        self.git(&["add", "."]).await;
-        self.git(&["commit", "--quiet", "--allow-empty", "-m", message])
-            .await;
-        self.git(&["rev-parse", "HEAD"]).await
-    }
-
-    async fn push(&self, what: &str) {
-        self.git(&["push", "--quiet", "--force", &self.url, what])
-            .await;
-    }
-
-    /// Makes the pipeline `ci`; answers its id.
-    async fn pipeline(&self) -> i64 {
-        let draft = json!({
-            "name": "ci",
-            "process": {"type": 2, "yamlFilename": FILE},
-            "repository": {"name": "app", "type": "TfsGit"},
-        });
-        let made = self
-            .call("POST", "/demo/_apis/build/definitions", Some(draft))
-            .await;
-        assert_eq!(made.status, 200, "{}", made.body);
-        made.json()["id"].as_i64().unwrap()
-    }
-
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
-        let pat = &self.fixture.pat;
-        self.fixture.call(method, path, Some(pat), body).await
-    }
-
-    async fn queue(&self, pipeline: i64, members: Value) -> Answer {
-        let mut asked = json!({"definition": {"id": pipeline}});
-        for (name, value) in members.as_object().unwrap() {
-            asked[name] = value.clone();
-        }
-        self.call("POST", "/demo/_apis/build/builds", Some(asked))
-            .await
-    }
-
-    /// The runs, oldest first, as `(reason, branch, commit)`.
-    async fn runs(&self) -> Vec<(String, String, String)> {
-        let path = "/demo/_apis/build/builds?queryOrder=queueTimeAscending";
-        let listed = self.call("GET", path, None).await.json();
-        let mut runs = listed["value"].as_array().unwrap().clone();
-        runs.sort_by_key(|run| run["id"].as_i64());
-        let text = |run: &Value, name: &str| run[name].as_str().unwrap_or_default().to_owned();
-        runs.iter()
-            .map(|run| {
-                (
-                    text(run, "reason"),
-                    text(run, "sourceBranch"),
-                    text(run, "sourceVersion"),
-                )
-            })
-            .collect()
-    }
-
-    async fn wait_for_runs(&self, count: usize) -> Vec<(String, String, String)> {
-        within(&format!("{count} runs"), async {
-            loop {
-                let runs = self.runs().await;
-                if runs.len() >= count {
-                    return runs;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-    }
-
-    /// Waits until the service has looked at everything that was pushed.
-    async fn checked_in(&self) -> Vec<(String, String, String)> {
-        self.fixture.service.service().check_in_all().await.unwrap();
-        self.runs().await
-    }
-
-    /// Why the pipeline was not queued last time.
-    async fn problem(&self) -> Option<String> {
-        let listed = self
-            .call("GET", "/demo/_apis/build/definitions", None)
-            .await;
-        let problem = &listed.json()["value"][0]["problem"];
-        problem.as_str().map(ToOwned::to_owned)
-    }
-
-    async fn build(&self, id: i64) -> Value {
-        self.call("GET", &format!("/demo/_apis/build/builds/{id}"), None)
-            .await
-            .json()
-    }
-}
-
-fn basic(token: &SecretText) -> String {
-    use base64::Engine;
-    let pair = format!("anybody:{}", token.expose());
-    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-    format!("Authorization: Basic {encoded}")
-}
+use project::{GREET, ON_MAIN, Project};
+use serde_json::json;
+use std::collections::BTreeMap;
 
 fn value(taken: &Taken, name: &str) -> String {
     let variable = &taken.message.variables[name];
@@ -339,11 +176,21 @@ async fn a_file_that_is_not_taken_is_refused_with_its_place_and_nothing_is_queue
         (None, "azure-pipelines.yml:4:3: steps[0].colour: "),
         (
             Some("pool: linux\nsteps:\n- task: Gradle@9\n"),
-            "azure-pipelines.yml:3:3: task: there is no task Gradle@9",
+            "azure-pipelines.yml:3:3: steps[0].task: there is no task Gradle@9",
         ),
         (
             Some("pool: nowhere\nsteps:\n- script: x\n"),
-            "pool: there is no agent pool \"nowhere\"",
+            "azure-pipelines.yml:1:7: pool: there is no agent pool \"nowhere\"",
+        ),
+        (
+            Some("pool: linux\nsteps:\n- checkout: none\n- checkout: lib\n"),
+            "azure-pipelines.yml:4:3: steps[1].checkout: there is no repository \"lib\" in project \"demo\"",
+        ),
+        (
+            Some(
+                "pool: linux\njobs:\n- job: a\n  variables: {Build.BuildId: 7}\n  steps:\n  - script: x\n",
+            ),
+            "azure-pipelines.yml:3:3: jobs[0]: variables.Build.BuildId: the service sets this variable itself",
         ),
     ] {
         if let Some(file) = file {
@@ -362,171 +209,6 @@ async fn a_file_that_is_not_taken_is_refused_with_its_place_and_nothing_is_queue
         .await;
     assert!(queued.body.contains("refs/heads/gone"), "{}", queued.body);
     assert!(project.runs().await.is_empty());
-}
-
-const ON_MAIN: &str = "\
-trigger: {branches: {include: [main, 'release/*']}}
-pool: linux
-steps:
-- script: echo
-";
-
-#[tokio::test]
-async fn a_push_queues_what_its_trigger_matches_once_for_each_update() {
-    let project = Project::start().await;
-    project.fixture.register("one").await;
-    project.commit(ON_MAIN, "before the pipeline").await;
-    project.push("main").await;
-    project.pipeline().await;
-    assert!(
-        project.checked_in().await.is_empty(),
-        "what was there before triggers nothing"
-    );
-
-    let second = project.commit(ON_MAIN, "second").await;
-    project.push("main").await;
-    let runs = project.wait_for_runs(1).await;
-    let main = || "refs/heads/main".to_owned();
-    assert_eq!(runs, [("individualCI".to_owned(), main(), second.clone())]);
-
-    project.commit(ON_MAIN, "third [skip ci]").await;
-    project.push("main").await;
-    project.push("HEAD:refs/heads/other").await;
-    project.push("HEAD:refs/tags/release/1").await;
-    assert_eq!(project.checked_in().await.len(), 1);
-
-    // A new branch at a commit that another branch had before, and a branch that is set back.
-    project
-        .push(&format!("{second}:refs/heads/release/1"))
-        .await;
-    project.wait_for_runs(2).await;
-    project.push(&format!("{second}:refs/heads/main")).await;
-    let runs = project.wait_for_runs(3).await;
-    assert_eq!(runs[1].1, "refs/heads/release/1");
-    assert_eq!((&runs[2].1, &runs[2].2), (&main(), &second));
-    // A branch that goes queues nothing, and comes back as a new one.
-    project.push(":refs/heads/release/1").await;
-    assert_eq!(project.checked_in().await.len(), 3);
-    project
-        .push(&format!("{second}:refs/heads/release/1"))
-        .await;
-    project.wait_for_runs(4).await;
-    assert_eq!(project.checked_in().await.len(), 4);
-}
-
-#[tokio::test]
-async fn a_push_of_a_wrong_file_queues_nothing_and_says_why_until_it_is_mended() {
-    let project = Project::start().await;
-    project.fixture.register("one").await;
-    project.pipeline().await;
-    project.commit("steps: 7\n", "wrong").await;
-    project.push("main").await;
-    assert!(project.checked_in().await.is_empty());
-    let problem = project.problem().await.unwrap();
-    assert!(problem.starts_with("azure-pipelines.yml:1:"), "{problem}");
-    project.commit(ON_MAIN, "right").await;
-    project.push("main").await;
-    project.wait_for_runs(1).await;
-    assert_eq!(project.problem().await, None);
-}
-
-#[tokio::test]
-async fn a_push_that_the_service_did_not_come_to_is_worked_off_after_its_restart() {
-    let directory = tempfile::tempdir().unwrap();
-    let start = || {
-        PoolHandle::builder()
-            .poll_hold(common::HOLD)
-            .directory(directory.path())
-            .start()
-    };
-    let project = Project::on(Fixture::on(start().await.unwrap()).await).await;
-    project.fixture.register("one").await;
-    project.commit(ON_MAIN, "one").await;
-    project.push("main").await;
-    project.pipeline().await;
-    let mut fixture = project.fixture;
-    fixture.service.stop().await.unwrap();
-
-    // As git leaves it when the service is killed before it looks.
-    let project = Project { fixture, ..project };
-    let commit = project.commit(ON_MAIN, "two").await;
-    let bare = std::fs::read_dir(directory.path().join("repositories"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    project
-        .git(&["push", "--quiet", bare.to_str().unwrap(), "main"])
-        .await;
-
-    let service = start().await.unwrap();
-    let credential = Credential::Pat(project.fixture.pat.duplicate());
-    let fixture = Fixture {
-        admin: common::client(service.url(), credential),
-        service,
-        ..project.fixture
-    };
-    let project = Project { fixture, ..project };
-    let runs = project.wait_for_runs(1).await;
-    assert_eq!(runs[0].2, commit);
-    assert_eq!(project.checked_in().await.len(), 1, "once");
-}
-
-#[tokio::test]
-async fn schedules_queue_once_when_they_are_due_and_branches_without_a_change_wait() {
-    let project = Project::on(Fixture::with_manual_clock().await).await;
-    project.fixture.register("one").await;
-    let file = "\
-trigger: none
-schedules:
-- cron: '0 * * * *'
-  timeZone: Asia/Kolkata
-pool: linux
-steps:
-- script: echo
-";
-    let first = project.commit(file, "one").await;
-    project.push("main").await;
-    project.pipeline().await;
-    let service = project.fixture.service.service();
-    let hour = SignedDuration::from_hours(1);
-
-    // Whatever the minute is, an hour has one full hour of that zone in it.
-    service.run_schedules().await.unwrap();
-    assert!(project.runs().await.is_empty(), "not due yet");
-    project.fixture.service.advance(hour).await.unwrap();
-    service.run_schedules().await.unwrap();
-    service.run_schedules().await.unwrap();
-    let main = || "refs/heads/main".to_owned();
-    assert_eq!(
-        project.runs().await,
-        [("schedule".to_owned(), main(), first)]
-    );
-
-    project.fixture.service.advance(hour).await.unwrap();
-    service.run_schedules().await.unwrap();
-    assert_eq!(project.runs().await.len(), 1, "nothing has changed");
-
-    let second = project.commit(file, "two").await;
-    project.push("main").await;
-    project.checked_in().await;
-    // Of the hours that were missed one is made up for.
-    project.fixture.service.advance(hour * 5).await.unwrap();
-    service.run_schedules().await.unwrap();
-    let runs = project.runs().await;
-    assert_eq!(runs.len(), 2);
-    assert_eq!(runs[1].2, second);
-
-    let changed = file.replace("timeZone", "always: true\n  timeZone");
-    project.commit(&changed, "three").await;
-    project.push("main").await;
-    project.checked_in().await;
-    for expected in [3, 4] {
-        project.fixture.service.advance(hour).await.unwrap();
-        service.run_schedules().await.unwrap();
-        assert_eq!(project.runs().await.len(), expected);
-    }
 }
 
 #[tokio::test]
@@ -579,4 +261,171 @@ async fn secret_variables_are_stored_sealed_and_never_answered() {
         .call("DELETE", &format!("{variables}/token"), None)
         .await;
     assert_eq!(gone.status, 404);
+}
+
+const EVERY_STEP: &str = "\
+trigger: none
+pool:
+  name: linux
+  demands: [docker, Agent.OS -equals Linux]
+steps:
+- checkout: self
+  fetchDepth: 1
+- script: one
+  name: first
+  displayName: The first
+  workingDirectory: src
+  condition: always()
+  enabled: false
+  continueOnError: true
+  timeoutInMinutes: 7
+  retryCountOnTaskFailure: 2
+  env: {TOKEN: $(token)}
+  target: {commands: restricted}
+- bash: two
+- pwsh: three
+- task: greet@1
+  inputs: {Who: everybody}
+- download: current
+  artifact: packages
+  patterns: '*.deb'
+- download: current
+- publish: out
+  artifact: packages
+- task: PublishPipelineArtifact@1
+  inputs: {targetPath: out, artifact: more, publishLocation: pipeline}
+";
+
+/// A step's task and inputs.
+fn sent(step: &Step) -> (String, BTreeMap<&str, &str>) {
+    let inputs = step.inputs.iter();
+    (
+        format!("{} {}", step.reference.id, step.reference.name),
+        inputs
+            .map(|(name, value)| (name.as_str(), value.expose()))
+            .collect(),
+    )
+}
+
+#[tokio::test]
+async fn every_kind_of_step_reaches_the_agent_as_azure_devops_sends_it() {
+    let project = Project::start().await;
+    let fixture = &project.fixture;
+    for version in [[1, 2, 3], [1, 10, 0], [2, 0, 0]] {
+        project.upload_task(version).await;
+    }
+    project.commit(EVERY_STEP, "one").await;
+    project.push("main").await;
+    let pipeline = project.pipeline().await;
+    fixture.register("without").await;
+    let able = Agent {
+        system_capabilities: capabilities(&[("docker", "1"), ("Agent.OS", "Linux")]),
+        ..Agent::default()
+    };
+    let agent = fixture.register_as("able", able).await;
+    let session = agent.open().await;
+    let queued = project.queue(pipeline, json!({})).await;
+    assert_eq!(queued.status, 200, "{}", queued.body);
+    let taken = agent.take_job(&session).await;
+
+    let steps: Vec<_> = taken.message.steps.iter().map(sent).collect();
+    let checkout = "6d15af64-176c-496d-b583-fd2ae21d4df4 Checkout".to_owned();
+    let script = "d9bafed4-0b18-4f58-968d-86655b4d2ce9 CmdLine".to_owned();
+    let bash = "6c731c3c-3c68-459a-a5c9-bde6e6595b5b Bash".to_owned();
+    let pwsh = "e213ff0f-5d5c-4791-802d-52ea3e7be1f1 PowerShell".to_owned();
+    let download = "61f2a582-95ae-4948-b34d-a1b3c4f6a737 DownloadPipelineArtifact".to_owned();
+    let publish = "ecdc45f6-832d-4ad9-b52b-ee49e94659be PublishPipelineArtifact".to_owned();
+    let expected: Vec<(String, BTreeMap<&str, &str>)> = vec![
+        (
+            checkout,
+            [("fetchDepth", "1"), ("repository", "self")].into(),
+        ),
+        (
+            script,
+            [("script", "one"), ("workingDirectory", "src")].into(),
+        ),
+        (bash, [("script", "two"), ("targetType", "inline")].into()),
+        (
+            pwsh,
+            [
+                ("pwsh", "true"),
+                ("script", "three"),
+                ("targetType", "inline"),
+            ]
+            .into(),
+        ),
+        (format!("{GREET} Greet"), [("whom", "everybody")].into()),
+        (
+            download.clone(),
+            [
+                ("artifact", "packages"),
+                ("path", "$(Pipeline.Workspace)/packages"),
+                ("patterns", "*.deb"),
+                ("source", "current"),
+            ]
+            .into(),
+        ),
+        (download, [("source", "current")].into()),
+        (
+            publish.clone(),
+            [("artifactName", "packages"), ("path", "out")].into(),
+        ),
+        (
+            publish,
+            [
+                ("artifactName", "more"),
+                ("artifactType", "pipeline"),
+                ("path", "out"),
+            ]
+            .into(),
+        ),
+    ];
+    assert_eq!(steps, expected);
+    assert_eq!(
+        taken.message.steps[4].reference.version, "1.10.0",
+        "the newest"
+    );
+
+    let step = &taken.message.steps[1];
+    let texts = (step.name.as_deref(), step.display_name.as_deref());
+    assert_eq!(texts, (Some("first"), Some("The first")));
+    assert_eq!(step.condition.as_deref(), Some("always()"));
+    assert!(!step.enabled && step.continue_on_error);
+    assert_eq!(
+        (step.timeout_in_minutes, step.retry_count_on_task_failure),
+        (7, 2)
+    );
+    assert_eq!(step.environment["TOKEN"].expose(), "$(token)");
+    let target = step.target.as_ref().unwrap();
+    assert_eq!(target.commands.as_deref(), Some("restricted"));
+}
+
+#[tokio::test]
+async fn the_times_of_the_file_are_kept_by_the_service() {
+    let project = Project::on(Fixture::with_manual_clock().await).await;
+    let file = "\
+trigger: none
+pool: linux
+jobs:
+- job: slow
+  timeoutInMinutes: 3
+  cancelTimeoutInMinutes: 2
+  steps:
+  - script: sleep
+";
+    project.commit(file, "one").await;
+    project.push("main").await;
+    let pipeline = project.pipeline().await;
+    let agent = project.fixture.register("one").await;
+    let session = agent.open().await;
+    let queued = project.queue(pipeline, json!({})).await;
+    assert_eq!(queued.status, 200, "{}", queued.body);
+    agent.take_job(&session).await;
+    let service = &project.fixture.service;
+    service
+        .advance(SignedDuration::from_secs(3 * 60 + 1))
+        .await
+        .unwrap();
+    let cancellation = agent.see_cancellation(&session).await;
+    assert_eq!(cancellation.timeout, "00:02:00");
 }

@@ -4,7 +4,7 @@ use super::{graph, steps, variables};
 use crate::expression::{Expression, Place};
 use crate::fields::{Fields, Spot, items};
 use crate::file::{Job, MAX_JOBS, ONLY_JOB, Pool, Variable};
-use crate::problem::Problem;
+use crate::problem::{Mark, Problem};
 use crate::yaml::Value;
 use dayfly_wire::demand::Demand;
 
@@ -74,7 +74,7 @@ fn only_job(fields: &mut Fields, shared: &Shared) -> Result<Job, Problem> {
     Ok(Job {
         name: ONLY_JOB.to_owned(),
         display_name: Some("Job".to_owned()),
-        at: fields.at,
+        mark: fields.mark(),
         depends_on: Vec::new(),
         condition: condition(None, Place::Job)?,
         timeout_in_minutes: None,
@@ -113,7 +113,7 @@ fn job(
     let job = Job {
         name: own.name.text.clone(),
         display_name: fields.label("displayName")?.map(|spot| spot.text),
-        at: fields.at,
+        mark: fields.mark(),
         depends_on,
         condition: parsed,
         timeout_in_minutes: fields.number("timeoutInMinutes", MAX_MINUTES)?,
@@ -189,6 +189,7 @@ pub(super) fn pool(fields: &mut Fields) -> Result<Option<Pool>, Problem> {
         return Ok(Some(Pool {
             name: text.clone(),
             demands: Vec::new(),
+            mark: Mark { at: node.at, key },
         }));
     }
     let mut fields = Fields::of(node, &key)?;
@@ -204,9 +205,11 @@ pub(super) fn pool(fields: &mut Fields) -> Result<Option<Pool>, Problem> {
             .parse::<Demand>()
             .map_err(|error| spot.problem(error.to_string()))?;
     }
+    let mark = fields.mark();
     fields.finish()?;
     Ok(Some(Pool {
         name: name.text,
+        mark,
         demands: demands.into_iter().map(|spot| spot.text).collect(),
     }))
 }

@@ -37,7 +37,7 @@ pub(super) fn steps(fields: &mut Fields) -> Result<Vec<Step>, Problem> {
 }
 
 fn step(mut fields: Fields, before: &[Step]) -> Result<Step, Problem> {
-    let at = fields.at;
+    let mark = fields.mark();
     let (action, takes_directory) = action(&mut fields)?;
     let written = fields.text("condition")?;
     condition(written.as_ref(), Place::Step)?;
@@ -48,7 +48,7 @@ fn step(mut fields: Fields, before: &[Step]) -> Result<Step, Problem> {
     };
     let step = Step {
         action,
-        at,
+        mark,
         name: name(&mut fields, before)?,
         display_name: fields.label("displayName")?.map(|spot| spot.text),
         condition: written
@@ -100,7 +100,7 @@ fn checkout(fields: &mut Fields, value: &Spot) -> Result<Action, Problem> {
     if value.text.trim().is_empty() {
         return Err(value.problem("`self`, `none` or the name of a repository is needed here"));
     }
-    let inputs = optional(
+    let inputs = texts_of(
         fields,
         &[
             "clean",
@@ -139,16 +139,12 @@ fn download(fields: &mut Fields, value: &Spot) -> Result<Action, Problem> {
     if value.text != "current" {
         return Err(value.problem("`current` is needed here: artifacts of this run only"));
     }
-    let mut inputs: BTreeMap<String, String> =
-        [("buildType".to_owned(), "current".to_owned())].into();
-    for (name, input) in [
-        ("artifact", "artifactName"),
-        ("patterns", "itemPattern"),
-        ("path", "targetPath"),
-    ] {
-        if let Some(spot) = fields.text(name)? {
-            inputs.insert(input.to_owned(), spot.text);
-        }
+    let mut inputs = texts_of(fields, &["artifact", "patterns", "path"])?;
+    inputs.insert("source".to_owned(), value.text.clone());
+    if let Some(artifact) = inputs.get("artifact").cloned() {
+        // The task alone puts the files of a single artifact right into the workspace; this step does not.
+        let path = || format!("$(Pipeline.Workspace)/{artifact}");
+        inputs.entry("path".to_owned()).or_insert_with(path);
     }
     Ok(named(DOWNLOAD, inputs))
 }
@@ -157,8 +153,7 @@ fn publish(fields: &mut Fields, value: &Spot) -> Result<Action, Problem> {
     if value.text.trim().is_empty() {
         return Err(value.problem("the path of a file or directory is needed here"));
     }
-    let mut inputs: BTreeMap<String, String> =
-        [("targetPath".to_owned(), value.text.clone())].into();
+    let mut inputs: BTreeMap<String, String> = [("path".to_owned(), value.text.clone())].into();
     if let Some(spot) = fields.label("artifact")? {
         inputs.insert("artifactName".to_owned(), spot.text);
     }
@@ -173,13 +168,13 @@ fn named((name, major): (&str, u32), inputs: BTreeMap<String, String>) -> Action
     }
 }
 
-fn optional(
+fn texts_of(
     fields: &mut Fields,
     names: &[&'static str],
 ) -> Result<BTreeMap<String, String>, Problem> {
     let mut inputs = BTreeMap::new();
     for name in names {
-        if let Some(spot) = fields.label(name)? {
+        if let Some(spot) = fields.text(name)?.filter(|spot| !spot.text.is_empty()) {
             inputs.insert((*name).to_owned(), spot.text);
         }
     }

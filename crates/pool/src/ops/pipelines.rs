@@ -5,10 +5,12 @@ use crate::git::reading::File;
 use crate::git::{self, Found};
 use crate::message::Resolved;
 use crate::rules::entities::{Definition, PipelineFile, Source};
-use crate::rules::pipeline::{self, Given};
-use crate::rules::queueing::SELF;
+use crate::rules::pipeline::{self, Drafted, Given};
+use crate::rules::queueing::{self, SELF};
 use crate::rules::refusal::{Kind, Refusal};
+use crate::rules::task::Uploaded;
 use crate::service::{Failure, Service, Unit};
+use crate::store::{pools, tasks};
 use dayfly_pipeline::Pipeline;
 use dayfly_wire::build::BuildReason;
 use std::collections::BTreeMap;
@@ -89,6 +91,7 @@ impl Service {
     ) -> Result<NewRun, Failure> {
         let file = existing_file(definition)?;
         let secrets = self.opened_secrets(definition.id).await?;
+        let tasks = self.named_tasks(&parsed).await?;
         let drafts = {
             let given = Given {
                 name: &definition.name,
@@ -96,14 +99,16 @@ impl Service {
                 repository: &file.repository.name,
                 version: &found.commit,
                 variables: &ask.variables,
-                task: &|_, _| None,
+                tasks: &tasks,
             };
             pipeline::jobs(parsed, &given, &secrets)?
         };
         let mut jobs = Vec::new();
         for drafted in drafts {
-            let project = definition.project.id.to_string();
-            let mut sources = self.resolve_all(&project, &drafted.job).await?;
+            self.check_drafted(&drafted, &file.path).await?;
+            let mut sources = self
+                .drafted_sources(definition, &drafted, &file.path)
+                .await?;
             name_branch(&mut sources, found);
             jobs.push(NewJob {
                 name: drafted.name,
@@ -130,6 +135,48 @@ impl Service {
             requested_by: ask.requested_by.clone(),
             jobs,
         })
+    }
+
+    /// What was uploaded of the tasks that a file names.
+    async fn named_tasks(&self, parsed: &Pipeline) -> Result<Vec<Uploaded>, Failure> {
+        let mut conn = self.store.read().await?;
+        let mut found = Vec::new();
+        for (name, major) in pipeline::named_tasks(parsed) {
+            let versions = tasks::of_major(&mut conn, &name, major).await?;
+            found.extend(versions.iter().map(Uploaded::of));
+        }
+        Ok(found)
+    }
+
+    /// Refuses with its place in the file what would be refused without one later.
+    async fn check_drafted(&self, drafted: &Drafted, path: &str) -> Result<(), Failure> {
+        queueing::check(&drafted.job).map_err(|refusal| {
+            let problem = drafted.mark.problem(refusal.message);
+            Refusal::new(refusal.kind, problem.in_file(path))
+        })?;
+        let pool = &drafted.job.pool;
+        let mut conn = self.store.read().await?;
+        if pools::by_name(&mut conn, pool).await?.is_none() {
+            let what = format!("there is no agent pool {pool:?}");
+            let problem = drafted.pool.problem(what).in_file(path);
+            return Err(Refusal::new(Kind::PoolNotFound, problem).into());
+        }
+        Ok(())
+    }
+
+    async fn drafted_sources(
+        &self,
+        definition: &Definition,
+        drafted: &Drafted,
+        path: &str,
+    ) -> Result<Vec<Resolved>, Failure> {
+        let project = definition.project.id.to_string();
+        let mut sources = Vec::new();
+        for mut named in queueing::named_repositories(&drafted.job) {
+            named.place = drafted.checkout(&named.alias).in_file(path);
+            sources.push(self.resolve(&project, named).await?);
+        }
+        Ok(sources)
     }
 
     /// Queues a pipeline because somebody asked for it.

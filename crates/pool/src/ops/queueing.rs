@@ -61,12 +61,7 @@ impl Service {
         Ok(document(&request))
     }
 
-    /// Finds the commits of the repositories that a job names.
-    pub async fn resolve_all(
-        &self,
-        project: &str,
-        job: &QueueJob,
-    ) -> Result<Vec<Resolved>, Failure> {
+    async fn resolve_all(&self, project: &str, job: &QueueJob) -> Result<Vec<Resolved>, Failure> {
         let mut resolved = Vec::new();
         for named in queueing::named_repositories(job) {
             resolved.push(self.resolve(project, named).await?);
@@ -74,17 +69,21 @@ impl Service {
         Ok(resolved)
     }
 
-    async fn resolve(&self, project: &str, named: NamedRepository) -> Result<Resolved, Failure> {
-        let repository = {
-            let mut conn = self.store.read().await?;
-            match projects::find(&mut conn, project).await? {
-                Some(project) => {
-                    projects::find_repository(&mut conn, project.id, &named.name).await?
-                }
-                None => None,
-            }
+    /// Finds the commit of a repository that a job names.
+    pub async fn resolve(
+        &self,
+        project: &str,
+        named: NamedRepository,
+    ) -> Result<Resolved, Failure> {
+        let mut conn = self.store.read().await?;
+        let found = projects::find(&mut conn, project).await?;
+        let repository = match &found {
+            Some(project) => projects::find_repository(&mut conn, project.id, &named.name).await?,
+            None => None,
         };
+        drop(conn);
         let repository = repository.ok_or_else(|| {
+            let project = found.as_ref().map_or(project, |found| &found.name);
             Refusal::invalid(format!(
                 "{}: there is no repository {:?} in project {project:?}",
                 named.place, named.name

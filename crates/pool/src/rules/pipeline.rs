@@ -1,13 +1,14 @@
 //! A pipeline file's jobs as jobs that can be queued.
 
 use super::refusal::Refusal;
+use super::task::{self, Uploaded};
 use dayfly_pipeline::file::{Action, DOWNLOAD, Job, PUBLISH, Shell, Step, Variable};
-use dayfly_pipeline::{Pipeline, Problem};
+use dayfly_pipeline::{Mark, Pipeline};
 use dayfly_wire::ids::TaskId;
 use dayfly_wire::job::{RESTRICTED, StepTarget, builtin};
 use dayfly_wire::queue::{FullVariable, QueueJob, QueueStep, QueueTask, QueueVariable};
 use dayfly_wire::secret::SecretText;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run's jobs get beside what the file says.
 pub struct Given<'a> {
@@ -21,8 +22,8 @@ pub struct Given<'a> {
     pub version: &'a str,
     /// Values for variables that were given when the run was queued; they come in the place of the file's.
     pub variables: &'a BTreeMap<String, String>,
-    /// Finds a task by name or id and major version.
-    pub task: &'a dyn Fn(&str, u32) -> Option<QueueTask>,
+    /// The uploaded tasks among those that the file names.
+    pub tasks: &'a [Uploaded],
 }
 
 /// A job of the file.
@@ -35,6 +36,33 @@ pub struct Drafted {
     pub condition: Option<String>,
     /// What it is. Variables that are `$[ ]` are as they were written.
     pub job: QueueJob,
+    /// Where it is in the file.
+    pub mark: Mark,
+    /// Where its pool is.
+    pub pool: Mark,
+    /// Where its steps are.
+    pub steps: Vec<Mark>,
+}
+
+impl Drafted {
+    /// Where the job checks a repository out first.
+    pub fn checkout(&self, repository: &str) -> Mark {
+        let mut steps = self.job.steps.iter().zip(&self.steps);
+        let found = steps.find(|(step, _)| step.checkout.as_deref() == Some(repository));
+        found.map_or_else(|| self.mark.clone(), |(_, mark)| mark.member("checkout"))
+    }
+}
+
+/// The tasks that a file names and that are to be found among the uploaded ones, by name or id, and major version.
+pub fn named_tasks(pipeline: &Pipeline) -> BTreeSet<(String, u32)> {
+    let steps = pipeline.jobs.iter().flat_map(|job| &job.steps);
+    steps
+        .filter_map(|step| match &step.action {
+            Action::Task { name, major, .. } => Some((name.to_lowercase(), *major)),
+            Action::Checkout { .. } | Action::Script { .. } => None,
+        })
+        .filter(|(name, major)| builtin_task(name, *major).is_none())
+        .collect()
 }
 
 /// The file's jobs. `secrets` are given to each of them.
@@ -59,14 +87,22 @@ fn draft(
 ) -> Result<Drafted, Refusal> {
     let variables = variables(job.variables, given, secrets);
     let mut steps = Vec::with_capacity(job.steps.len());
+    let mut marks = Vec::with_capacity(job.steps.len());
     for step in job.steps {
-        steps.extend(queued_step(step, given)?);
+        let mark = step.mark.clone();
+        if let Some(step) = queued_step(step, given)? {
+            steps.push(step);
+            marks.push(mark);
+        }
     }
     if steps.is_empty() {
-        let complaint = Problem::new(job.at, "steps", "the job has no step that does anything");
+        let complaint = job.mark.member("steps").problem("no step does anything");
         return Err(Refusal::invalid(complaint.in_file(given.path)));
     }
     Ok(Drafted {
+        mark: job.mark,
+        pool: job.pool.mark,
+        steps: marks,
         condition: job.condition.written().map(ToOwned::to_owned),
         depends_on: job.depends_on,
         job: QueueJob {
@@ -169,13 +205,14 @@ fn queued_step(step: Step, given: &Given<'_>) -> Result<Option<QueueStep>, Refus
             major,
             inputs,
         } => {
-            let found = builtin_task(&name, major).or_else(|| (given.task)(&name, major));
-            queued.task = Some(found.ok_or_else(|| {
-                let what =
-                    format!("there is no task {name}@{major}; upload it to the service first");
-                Refusal::invalid(Problem::new(step.at, "task", what).in_file(given.path))
-            })?);
-            queued.inputs = secret_texts(inputs);
+            let found = match builtin_task(&name, major) {
+                Some(task) => Ok((builtin_aliases(task.id), task)),
+                None => uploaded_task(&name, major, given.tasks),
+            };
+            let refused = |why| step.mark.member("task").problem(why).in_file(given.path);
+            let (aliases, task) = found.map_err(|why| Refusal::invalid(refused(why)))?;
+            queued.task = Some(task);
+            queued.inputs = secret_texts(known_inputs(inputs, &aliases));
         }
     }
     Ok(Some(queued))
@@ -195,14 +232,60 @@ fn builtin_task(name: &str, major: u32) -> Option<QueueTask> {
         ),
         (PUBLISH.0, PUBLISH.1, "1.250.0", builtin::PUBLISH_ARTIFACT),
     ];
-    let (name, _, version, id) = known
-        .into_iter()
-        .find(|(known, its, ..)| known.eq_ignore_ascii_case(name) && *its == major)?;
+    let (name, _, version, id) = known.into_iter().find(|(known, its, _, id)| {
+        let is_called =
+            known.eq_ignore_ascii_case(name) || id.to_string().eq_ignore_ascii_case(name);
+        is_called && *its == major
+    })?;
     Some(QueueTask {
         id: TaskId(id),
         name: name.to_owned(),
         version: version.to_owned(),
     })
+}
+
+/// Other names of inputs in lower case, with the names that agents know.
+type Aliases = BTreeMap<String, String>;
+
+fn uploaded_task(
+    name: &str,
+    major: u32,
+    tasks: &[Uploaded],
+) -> Result<(Aliases, QueueTask), String> {
+    let found = task::meant(tasks, name, major)?;
+    let task = QueueTask {
+        id: found.id,
+        name: found.name.clone(),
+        version: found.version.to_string(),
+    };
+    Ok((found.aliases.clone(), task))
+}
+
+fn builtin_aliases(task: TaskId) -> Aliases {
+    let known: &[(&str, &str)] = match task.0 {
+        builtin::DOWNLOAD_ARTIFACT => &[
+            ("buildtype", "source"),
+            ("artifactname", "artifact"),
+            ("itempattern", "patterns"),
+            ("targetpath", "path"),
+            ("downloadpath", "path"),
+        ],
+        builtin::PUBLISH_ARTIFACT => &[
+            ("targetpath", "path"),
+            ("artifact", "artifactName"),
+            ("publishlocation", "artifactType"),
+        ],
+        _ => &[],
+    };
+    let owned = |(alias, name): &(&str, &str)| ((*alias).to_owned(), (*name).to_owned());
+    known.iter().map(owned).collect()
+}
+
+/// Inputs under the names that agents know.
+fn known_inputs(inputs: BTreeMap<String, String>, aliases: &Aliases) -> BTreeMap<String, String> {
+    let known = |name: String| aliases.get(&name.to_lowercase()).cloned().unwrap_or(name);
+    let inputs = inputs.into_iter();
+    inputs.map(|(name, value)| (known(name), value)).collect()
 }
 
 fn secret_texts(texts: BTreeMap<String, String>) -> BTreeMap<String, SecretText> {
@@ -236,13 +319,12 @@ mod tests {
             repository: "app",
             version: "0123",
             variables: &variables,
-            task: &|name, major| {
-                (name == "Gradle" && major == 3).then(|| QueueTask {
-                    id: TaskId(uuid::Uuid::nil()),
-                    name: name.to_owned(),
-                    version: "3.1.0".to_owned(),
-                })
-            },
+            tasks: &[Uploaded {
+                id: TaskId(uuid::Uuid::nil()),
+                name: "Gradle".to_owned(),
+                version: "3.1.0".parse().unwrap(),
+                aliases: [("tool".to_owned(), "toolPath".to_owned())].into(),
+            }],
         };
         jobs(Pipeline::parse(text).unwrap(), &given, &secrets)
     }
@@ -271,11 +353,10 @@ mod tests {
         assert!(
             refusal
                 .message
-                .starts_with("ci.yml:5:3: task: there is no task gradle@4"),
+                .starts_with("ci.yml:5:3: steps[2].task: there is no task gradle@4"),
             "{refusal}"
         );
-        let text =
-            "pool: p\nsteps:\n- checkout: none\n- pwsh: dir\n- task: Gradle@3\n- publish: out\n";
+        let text = "pool: p\nsteps:\n- checkout: none\n- pwsh: dir\n- task: gradle@3\n  inputs: {Tool: x}\n- publish: out\n";
         let job = drafted(text, &[]).unwrap().remove(0).job;
         let names: Vec<_> = job
             .steps
@@ -284,10 +365,11 @@ mod tests {
             .collect();
         assert_eq!(names, ["PowerShell", "Gradle", "PublishPipelineArtifact"]);
         assert_eq!(job.steps[0].inputs["script"].expose(), "dir");
+        assert_eq!(job.steps[1].inputs["toolPath"].expose(), "x");
         let refusal = drafted("pool: p\nsteps: [{checkout: none}]", &[])
             .err()
             .unwrap();
-        assert!(refusal.message.contains("no step"), "{refusal}");
+        assert_eq!(refusal.message, "ci.yml:1:1: steps: no step does anything");
     }
 
     #[test]

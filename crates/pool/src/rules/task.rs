@@ -4,7 +4,7 @@ use super::refusal::{Kind, Refusal};
 use dayfly_wire::ids::TaskId;
 use dayfly_wire::task::{TaskDefinition, TaskVersion};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The file that makes an archive a task.
 pub const DEFINITION: &str = "task.json";
@@ -119,6 +119,65 @@ fn check_inputs(inputs: Option<&Value>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A version of a task that was uploaded, as pipelines find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// The task.
+    pub id: TaskId,
+    /// Its name.
+    pub name: String,
+    /// The version.
+    pub version: TaskVersion,
+    /// Other names of its inputs in lower case, with the names that its agents know.
+    pub aliases: BTreeMap<String, String>,
+}
+
+impl Uploaded {
+    /// What a pipeline needs to know of a task.
+    pub fn of(definition: &TaskDefinition) -> Self {
+        Self {
+            id: definition.id,
+            name: definition.name.clone(),
+            version: definition.version,
+            aliases: aliases(definition.other.get("inputs")),
+        }
+    }
+}
+
+fn aliases(inputs: Option<&Value>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for input in inputs.and_then(Value::as_array).into_iter().flatten() {
+        let Some(name) = input.get("name").and_then(Value::as_str) else {
+            continue;
+        };
+        let others = input.get("aliases").and_then(Value::as_array);
+        for alias in others.into_iter().flatten().filter_map(Value::as_str) {
+            found.insert(alias.to_lowercase(), name.to_owned());
+        }
+    }
+    found
+}
+
+/// The newest version of the task that a pipeline means by a name, or by an id, and a major version; or why there is none.
+pub fn meant<'a>(all: &'a [Uploaded], name: &str, major: u32) -> Result<&'a Uploaded, String> {
+    let is_meant = |task: &&Uploaded| {
+        let is_called =
+            task.name.eq_ignore_ascii_case(name) || task.id.to_string().eq_ignore_ascii_case(name);
+        is_called && task.version.major == major
+    };
+    let found: Vec<_> = all.iter().filter(is_meant).collect();
+    let ids: BTreeSet<_> = found.iter().map(|task| task.id.to_string()).collect();
+    if ids.len() > 1 {
+        let ids: Vec<_> = ids.into_iter().collect();
+        return Err(format!(
+            "several tasks are called {name}@{major}; write one of their ids in the place of the name: {}",
+            ids.join(", ")
+        ));
+    }
+    let newest = found.into_iter().max_by_key(|task| task.version);
+    newest.ok_or_else(|| format!("there is no task {name}@{major}; upload it to the service first"))
+}
+
 /// No such task, or not in this version.
 pub fn not_found(id: TaskId, version: Option<TaskVersion>) -> Refusal {
     Refusal::new(
@@ -228,6 +287,30 @@ mod tests {
         let newest = newest(all.into());
         let versions: Vec<_> = newest.iter().map(|task| task.version.to_string()).collect();
         assert_eq!(versions, ["2.0.1", "1.10.0"]);
+    }
+
+    #[test]
+    fn a_pipeline_means_the_newest_version_of_the_one_task_of_that_name() {
+        let uploaded = |id: u128, name: &str, version: &str| Uploaded {
+            id: TaskId(uuid::Uuid::from_u128(id)),
+            name: name.to_owned(),
+            version: version.parse().unwrap(),
+            aliases: BTreeMap::new(),
+        };
+        let all = [
+            uploaded(1, "Greet", "1.9.9"),
+            uploaded(1, "Greet", "1.10.0"),
+            uploaded(1, "Greet", "2.0.0"),
+            uploaded(2, "greet", "2.0.1"),
+        ];
+        let found =
+            |name: &str, major| meant(&all, name, major).map(|task| task.version.to_string());
+        assert_eq!(found("GREET", 1), Ok("1.10.0".to_owned()));
+        let id = uuid::Uuid::from_u128(1).to_string();
+        assert_eq!(found(&id, 2), Ok("2.0.0".to_owned()));
+        let why = found("Greet", 2).unwrap_err();
+        assert!(why.contains("several") && why.contains(&id), "{why}");
+        assert!(found("Greet", 3).unwrap_err().contains("no task Greet@3"));
     }
 
     #[test]

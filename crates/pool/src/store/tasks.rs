@@ -1,7 +1,7 @@
 //! Task definitions; their archives lie in files.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, document, json, millis};
+use super::dialect::{Conn, Row, column, document, json, millis, name_key};
 use dayfly_wire::ids::TaskId;
 use dayfly_wire::task::{TaskDefinition, TaskVersion};
 use jiff::Timestamp;
@@ -78,6 +78,22 @@ pub async fn all(conn: &mut Conn, id: Option<TaskId>) -> Result<Vec<TaskDefiniti
         None => sqlx::query("SELECT document FROM tasks ORDER BY name, id, major, minor, patch"),
     };
     let rows = query.fetch_all(conn).await?;
+    rows.iter().map(|row| document(row, "document")).collect()
+}
+
+/// The versions of a task that is called so, or has this id, without regard to case.
+pub async fn of_major(
+    conn: &mut Conn,
+    name: &str,
+    major: u32,
+) -> Result<Vec<TaskDefinition>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT document FROM tasks WHERE (LOWER(name) = $1 OR id = $1) AND major = $2",
+    )
+    .bind(name_key(name))
+    .bind(i64::from(major))
+    .fetch_all(conn)
+    .await?;
     rows.iter().map(|row| document(row, "document")).collect()
 }
 

@@ -35,3 +35,6 @@ CREATE TABLE scheduled_heads (
 
 -- Why a push or a schedule did not queue the pipeline last time.
 ALTER TABLE definitions ADD COLUMN problem TEXT;
+
+-- Pipelines name tasks without regard to case.
+CREATE INDEX tasks_name ON tasks (LOWER(name), major);

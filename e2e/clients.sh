@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the client libraries that tests drive the pool service with, outside the tree: the versions that
-# crates/pool/tests/clients/ pins. Python and Node are installed from Debian's packages if they are missing.
+# crates/pool/tests/clients/ pins. Python, Node and git-lfs are installed from Debian's packages if they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pins="$PWD/crates/pool/tests/clients"
@@ -19,6 +19,7 @@ install_debian_packages() {
   python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   command -v node >/dev/null || missing+=(nodejs)
   command -v npm >/dev/null || missing+=(npm)
+  command -v git-lfs >/dev/null || missing+=(git-lfs)
   [ "${#missing[@]}" -gt 0 ] || return 0
   [ "$(id -u)" = 0 ] || die "install ${missing[*]}, or run this as root"
   log "installing Debian packages: ${missing[*]}"

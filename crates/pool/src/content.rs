@@ -127,6 +127,22 @@ impl Contents {
         Ok(Content { hash, bytes })
     }
 
+    /// Keeps content under a path elsewhere on this volume, if its hash is the one that it should be; whether it was.
+    pub async fn keep_as(
+        &self,
+        mut incoming: Incoming,
+        hash: &str,
+        path: &Path,
+    ) -> Result<bool, ContentError> {
+        incoming.finish().await?;
+        if std::mem::take(&mut incoming.hasher).name() != hash {
+            return Ok(false);
+        }
+        incoming.file.sync_data().await.map_err(failed("write"))?;
+        place(&incoming.path, path).map_err(failed("keep"))?;
+        Ok(true)
+    }
+
     /// Opens content for reading.
     pub async fn read(&self, hash: &str) -> Result<File, ContentError> {
         File::open(self.path(hash)).await.map_err(failed("read"))
@@ -237,6 +253,17 @@ impl Upload {
     pub async fn end(mut self) -> Result<(), ContentError> {
         self.0.flush().await.map_err(failed("write"))
     }
+}
+
+/// Opens a file, and tells its length; none when there is no such file.
+pub async fn open(path: &Path) -> Result<Option<(File, i64)>, ContentError> {
+    let file = match File::open(path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read")(error)),
+    };
+    let bytes = file.metadata().await.map_err(failed("read"))?.len();
+    Ok(Some((file, i64::try_from(bytes).unwrap_or(i64::MAX))))
 }
 
 fn path_of(kept: &Path, hash: &str) -> PathBuf {

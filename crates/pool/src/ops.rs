@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod endings;
 pub mod events;
 pub mod jobs;
+pub mod lfs;
 pub mod logs;
 pub mod messages;
 pub mod oidc;

@@ -11,6 +11,7 @@ mod entra;
 pub(crate) mod extract;
 mod git;
 mod jobs;
+mod lfs;
 mod logs;
 mod messages;
 mod oauth;
@@ -96,6 +97,7 @@ fn api() -> Router<App> {
         .merge(definitions::routes())
         .merge(pipelines::routes())
         .merge(git::routes())
+        .merge(lfs::routes())
         .merge(overview::routes())
         .merge(crate::web::routes())
 }

@@ -11,6 +11,7 @@ pub mod build_filter;
 pub mod definition;
 pub mod discovery;
 pub mod entities;
+pub mod lfs;
 pub mod limits;
 pub mod log;
 pub mod oidc;

@@ -225,6 +225,10 @@ const ROWS: &[(&str, Reach)] = &[
         "GET /default/{project}/_git/{repository}/info/refs",
         JobOrPat,
     ),
+    (
+        "GET /default/{project}/_git/{repository}/info/lfs/objects/{object}",
+        JobOrPat,
+    ),
     ("GET /healthz", Anybody),
     ("GET /metrics", Anybody),
     ("GET /readyz", Anybody),
@@ -302,11 +306,19 @@ const ROWS: &[(&str, Reach)] = &[
         JobOrPat,
     ),
     (
+        "POST /default/{project}/_git/{repository}/info/lfs/objects/batch",
+        JobOrPat,
+    ),
+    (
         "PUT /default/_apis/distributedtask/pools/{pool}/agents/{agent}",
         Pat,
     ),
     (
         "PUT /default/_apis/distributedtask/pools/{pool}/agents/{agent}/usercapabilities",
+        Pat,
+    ),
+    (
+        "PUT /default/{project}/_git/{repository}/info/lfs/objects/{object}",
         Pat,
     ),
 ];
@@ -375,6 +387,7 @@ impl World {
             ("{job}", self.taken.message.job_id.to_string()),
             ("{repository}", "app".to_owned()),
             ("{container}", "1".to_owned()),
+            ("{object}", "0".repeat(64)),
             ("{*path}", "drop/x".to_owned()),
             ("{task}", uuid::Uuid::new_v4().to_string()),
             ("{version}", "1.0.0".to_owned()),

@@ -361,3 +361,69 @@ async fn a_job_reads_and_pushes_as_far_as_its_pipeline_says() {
     assert!(!reads(&elsewhere, &taken.token).await);
     assert!(!pushes(&repository.url, &taken.token, "d").await);
 }
+
+#[tokio::test]
+async fn large_files_go_by_git_lfs_and_a_job_reads_them() {
+    let repository = Repository::start().await;
+    let source = repository.target("source");
+    let directory = source.to_str().unwrap();
+    let administrator = basic(&repository.fixture.pat);
+    let bytes: Vec<u8> = (0..4)
+        .flat_map(|_| dayfly_keys::random::bytes::<{ 512 * 1024 }>().to_vec())
+        .collect();
+    std::fs::write(source.join("large.bin"), &bytes).unwrap();
+    for arguments in [
+        &["lfs", "install", "--local"][..],
+        &["lfs", "track", "*.bin"],
+        &["add", "."],
+        &["commit", "--quiet", "-m", "large"],
+        &["push", "--quiet", &repository.url, "main"],
+        // What is there already is not sent again.
+        &["lfs", "push", &repository.url, "--all"],
+    ] {
+        let arguments = [&["-C", directory], arguments].concat();
+        succeeded(&git(&arguments, Some(&administrator)).await);
+    }
+    let pointer = git(&["-C", directory, "show", "HEAD:large.bin"], None).await;
+    let pointer = String::from_utf8(pointer.stdout).unwrap();
+    let name = pointer.split("sha256:").nth(1).unwrap()[..64].to_owned();
+
+    let taken = repository.job().await;
+    let target = repository.target("copy");
+    let clone = [
+        "-c",
+        "filter.lfs.smudge=git-lfs smudge -- %f",
+        "-c",
+        "filter.lfs.required=true",
+        "clone",
+        "--quiet",
+        &repository.url,
+        target.to_str().unwrap(),
+    ];
+    succeeded(&git(&clone, Some(&bearer(&taken.token))).await);
+    assert_eq!(std::fs::read(target.join("large.bin")).unwrap(), bytes);
+
+    let objects = "/demo/_git/app.git/info/lfs/objects";
+    let fixture = &repository.fixture;
+    let put = async |name: &str, token: &SecretText| {
+        let path = format!("{objects}/{name}");
+        fixture
+            .call("PUT", &path, Some(token), Some(json!({})))
+            .await
+    };
+    assert_eq!(put(&name, &taken.token).await.status, 403);
+    let other = put(&"0".repeat(64), &fixture.pat).await;
+    assert_eq!(other.status, 400, "{}", other.body);
+    assert!(
+        other.body.contains("is not what its name"),
+        "{}",
+        other.body
+    );
+    assert_eq!(put("config", &fixture.pat).await.status, 404);
+    let upload = json!({"operation": "upload", "objects": [{"oid": "0".repeat(64), "size": 1}]});
+    let batch = format!("{objects}/batch");
+    let refused = fixture
+        .call("POST", &batch, Some(&taken.token), Some(upload))
+        .await;
+    assert_eq!(refused.status, 403, "{}", refused.body);
+}

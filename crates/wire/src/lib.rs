@@ -22,6 +22,7 @@ pub mod event;
 pub mod identity;
 pub mod ids;
 pub mod job;
+pub mod lfs;
 pub mod log;
 pub mod message;
 pub mod overview;

@@ -29,6 +29,8 @@ pub struct Limits {
     pub sessions: i64,
     /// Bytes of one repository; a push that would make it larger is refused.
     pub repository_bytes: u64,
+    /// Bytes of one large file of a repository.
+    pub large_file_bytes: i64,
     /// Jobs that run at once, over all pools; none for as many as there are agents.
     pub parallel_jobs: Option<i64>,
 }
@@ -50,6 +52,7 @@ impl Default for Limits {
             pollers: 16,
             sessions: 20_000,
             repository_bytes: 16 * 1024 * 1024 * 1024,
+            large_file_bytes: 4096 * MIB,
             parallel_jobs: None,
         }
     }

@@ -1,8 +1,9 @@
-//! Runs: list, look at, cancel.
+//! Runs: list, look at, cancel, run again.
 
 use crate::connect::Connection;
 use crate::output;
 use crate::show::{date, record_row};
+use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use dayfly_wire::build::{Build, BuildRecord};
 use dayfly_wire::ids::BuildId;
@@ -35,6 +36,15 @@ pub(crate) enum RunsCommand {
         /// How to print it; as JSON, the run with its timeline.
         #[arg(long, value_enum, default_value_t)]
         output: Format,
+    },
+    /// Queue a run again, and print the new one's id: the same pipeline at the same commit, with the same values for
+    /// variables. Its secret variables are those of now.
+    Rerun {
+        /// The run's id. It has ended, and came from a pipeline's file.
+        run: BuildId,
+        /// The project.
+        #[arg(long, default_value = DEFAULT_PROJECT)]
+        project: String,
     },
     /// Ask for the end of a run: of the jobs that run, and of those that wait.
     Cancel {
@@ -77,6 +87,15 @@ pub(crate) async fn run(command: RunsCommand) -> anyhow::Result<()> {
             project,
             output,
         } => show(&connection, &project, run, output).await,
+        RunsCommand::Rerun { run, project } => {
+            let before = client.build(&project, run).await?;
+            if before.finish_time.is_none() {
+                bail!("run {run} has not ended; wait for it, or cancel it first");
+            }
+            let build = client.queue_again(&project, &before).await?;
+            output::remark(&format!("queued run {}", build.build_number));
+            output::line(&build.id.to_string())
+        }
         RunsCommand::Cancel { run, project } => {
             let build = client.cancel_build(&project, run).await?;
             output::remark(&format!("run {run} is {}", state(&build)));

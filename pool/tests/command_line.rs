@@ -352,6 +352,15 @@ async fn a_pipeline_is_made_run_and_given_secrets_from_the_command_line() {
         .await;
     assert_eq!(queued.code, 0, "{}", queued.err);
     assert!(queued.out.trim().parse::<i64>().is_ok(), "{}", queued.out);
+    let again = service.run(&["runs", "rerun", queued.out.trim()]).await;
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_ne!(again.out, queued.out);
+    let shown = ["runs", "show", again.out.trim(), "--output", "json"];
+    let shown = service.run(&shown).await.out;
+    assert!(
+        shown.contains(r#""parameters": "{\"a\":\"b\"}""#),
+        "{shown}"
+    );
     let listed = service.run(&["pipelines", "list"]).await;
     assert!(listed.out.contains("azure-pipelines.yml"), "{}", listed.out);
 
@@ -400,6 +409,8 @@ async fn runs_are_listed_shown_and_cancelled_from_the_command_line() {
     let id = documents[0]["id"].to_string();
     assert_eq!(documents[0]["definition"]["name"], "nightly");
 
+    let early = service.run(&["runs", "rerun", &id]).await;
+    assert!(early.err.contains("has not ended"), "{}", early.err);
     let cancelled = service.run(&["runs", "cancel", &id]).await;
     assert_eq!(cancelled.code, 0, "{}", cancelled.err);
     assert!(cancelled.err.contains("canceled"), "{}", cancelled.err);
@@ -415,6 +426,8 @@ async fn runs_are_listed_shown_and_cancelled_from_the_command_line() {
     let document: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!(document["build"]["result"], "canceled");
     assert_eq!(document["timeline"]["records"].as_array().unwrap().len(), 3);
+    let alone = service.run(&["runs", "rerun", &id]).await;
+    assert!(alone.err.contains("has no file"), "{}", alone.err);
     let nothing = service.run(&["runs", "show", "99"]).await;
     assert_eq!(nothing.code, 1);
     assert!(nothing.err.contains("no build 99"), "{}", nothing.err);

@@ -1,7 +1,9 @@
 //! Runs.
 
 use crate::{Client, Error};
-use dayfly_wire::build::{Build, BuildStatus, BuildTimeline, UpdateBuild};
+use dayfly_wire::build::{
+    Build, BuildStatus, BuildTimeline, DefinitionById, QueueBuild, UpdateBuild,
+};
 use dayfly_wire::collection::Collection;
 use dayfly_wire::ids::BuildId;
 use reqwest::Method;
@@ -28,6 +30,19 @@ impl Client {
         let path = format!("{}/{id}/timeline", builds_path(project));
         let call = self.call("read run's timeline", Method::GET, &path);
         self.send(call).await?.json()
+    }
+
+    /// Queues a run again: its pipeline at the same commit, with the same values for variables.
+    pub async fn queue_again(&self, project: &str, run: &Build) -> Result<Build, Error> {
+        let asked = QueueBuild {
+            definition: Some(DefinitionById {
+                id: run.definition.id,
+            }),
+            source_branch: run.source_branch.clone(),
+            source_version: run.source_version.clone(),
+            parameters: run.parameters.clone(),
+        };
+        self.queue_build(project, &asked).await
     }
 
     /// Asks for the end of a run.

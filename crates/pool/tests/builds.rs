@@ -36,6 +36,7 @@ async fn create(fixture: &Fixture, jobs: &[(&str, &[&str])]) -> Run {
         reason: BuildReason::Manual,
         source: None,
         requested_by: "test".to_owned(),
+        given: None,
         jobs: jobs.iter().map(|(name, after)| job(name, after)).collect(),
     };
     let created = create_run(&mut unit, new).await.unwrap();

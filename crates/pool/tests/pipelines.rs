@@ -429,3 +429,46 @@ jobs:
     let cancellation = agent.see_cancellation(&session).await;
     assert_eq!(cancellation.timeout, "00:02:00");
 }
+
+#[tokio::test]
+async fn a_run_is_queued_again_at_its_commit_with_its_values() {
+    let project = Project::start().await;
+    let fixture = &project.fixture;
+    let file = |colour: &str| {
+        format!(
+            "trigger: none\npool: linux\nvariables: {{colour: {colour}, size: 1}}\nsteps:\n- script: x\n"
+        )
+    };
+    let first = project.commit(&file("red"), "one").await;
+    project.push("main").await;
+    let pipeline = project.pipeline().await;
+    let agent = fixture.register("one").await;
+    let session = agent.open().await;
+    let given = json!({"parameters": "{\"size\":\"2\"}"});
+    let queued = project.queue(pipeline, given).await.json();
+    let taken = agent.take_job(&session).await;
+    let session = complete(fixture, &agent, session, &taken, TaskResult::Failed).await;
+    project.commit(&file("green"), "two").await;
+    project.push("main").await;
+
+    // As clients do: what the run says goes into the next one.
+    let id = queued["id"].as_i64().unwrap();
+    let before = project.build(id).await;
+    assert_eq!(before["parameters"], "{\"size\":\"2\"}");
+    let members = ["sourceBranch", "sourceVersion", "parameters"]
+        .map(|name| (name.to_owned(), before[name].clone()));
+    let again = project.queue(pipeline, members.into_iter().collect()).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+    let again = again.json();
+    assert_eq!(again["sourceVersion"], first.as_str());
+    assert_eq!(again["sourceBranch"], "refs/heads/main");
+    let taken = agent.take_job(&session).await;
+    assert_eq!(
+        taken.message.plan.plan_id.to_string(),
+        again["orchestrationPlan"]["planId"]
+    );
+    assert_eq!(
+        (value(&taken, "colour"), value(&taken, "size")),
+        ("red".to_owned(), "2".to_owned())
+    );
+}

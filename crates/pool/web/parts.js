@@ -1,5 +1,6 @@
 // Parts that several views use.
 
+import { keep } from "./api.js";
 import { h, note, theirs } from "./dom.js";
 
 /** What is shown where there is nothing: what it means and what to do. */
@@ -23,6 +24,29 @@ export function failure(error, wait, again) {
     wait ? ` Trying again in ${Math.round(wait / 1000)} s.` : null,
     again ? h("button", { type: "button", onclick: again }, "Try now") : null,
   );
+}
+
+/**
+ * Keeps what a view shows up to date: `load` reads it, and answers as for `keep`; `draw` is given what went wrong, until
+ * something was read again. Views draw by the `draw` of what is answered.
+ */
+export function fresh(load, draw) {
+  let problem = null;
+  const redraw = (...details) => draw(problem, ...details);
+  const keeping = keep(
+    async (signal) => {
+      const wait = await load(signal);
+      problem = null;
+      redraw();
+      return wait;
+    },
+    (error, wait) => failed(error, wait, wait === null ? null : keeping.now),
+  );
+  const failed = (error, wait, again) => {
+    problem = failure(error, wait, again);
+    redraw();
+  };
+  return { ...keeping, draw: redraw, failed };
 }
 
 /** While something is loaded. */

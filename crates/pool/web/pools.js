@@ -1,9 +1,9 @@
 // Pools, and a pool's agents.
 
-import { change, keep, read } from "./api.js";
+import { change, read } from "./api.js";
 import { h, note, show, theirs } from "./dom.js";
 import { agentState, badge, between, count } from "./format.js";
-import { ask, command, empty, failure, filter, loading, to } from "./parts.js";
+import { ask, command, empty, filter, fresh, loading, to } from "./parts.js";
 
 const INTERVAL = 3000;
 /** Agents that are drawn at once; more are reached by narrowing down. */
@@ -12,28 +12,21 @@ const DRAWN = 300;
 /** All pools. */
 export function pools(main) {
   let found = null;
-  let problem = null;
-  const draw = () =>
-    show(
-      main,
-      h("h1", {}, "Pools"),
-      problem,
-      found === null ? (problem ? null : loading()) : found.length === 0 ? none() : h("ul", { class: "cards" }, found.map(card)),
-    );
-  const keeping = keep(
+  const view = fresh(
     async (signal) => {
       found = (await read("dayfly/pools", signal)).value;
-      problem = null;
-      draw();
       return INTERVAL;
     },
-    (error, wait) => {
-      problem = failure(error, wait, keeping.now);
-      draw();
-    },
+    (problem) =>
+      show(
+        main,
+        h("h1", {}, "Pools"),
+        problem,
+        found === null ? (problem ? null : loading()) : found.length === 0 ? none() : h("ul", { class: "cards" }, found.map(card)),
+      ),
   );
-  draw();
-  return keeping;
+  view.draw();
+  return view;
 }
 
 function none() {
@@ -70,10 +63,9 @@ export function agents(main, { user, parameters }) {
   let may = false;
   let pool = null;
   let found = null;
-  let problem = null;
   let wanted = "";
 
-  const draw = () => {
+  const draw = (problem) => {
     const matching = (found ?? []).filter((agent) => `${agent.name} ${agentState(agent)} ${agent.version ?? ""}`.toLowerCase().includes(wanted));
     show(
       main,
@@ -91,7 +83,7 @@ export function agents(main, { user, parameters }) {
       h("p", { class: "summary" }, summary(found)),
       filter("Narrow down agents", wanted, (text) => {
         wanted = text;
-        draw();
+        view.draw();
       }),
     ),
     !may && h("p", { class: "hint", key: "may" }, `You may look but not change agents: ${user.may.managePools ? "you are no administrator of this pool" : "the token you signed in with lacks agentpools_manage"}.`),
@@ -143,7 +135,7 @@ export function agents(main, { user, parameters }) {
     } catch (error) {
       note(error.message, "problem");
     }
-    keeping.now();
+    view.now();
   };
 
   const remove = (agent, job) =>
@@ -155,12 +147,12 @@ export function agents(main, { user, parameters }) {
       action: "Remove agent",
       act: async () => {
         await change("DELETE", `${path}/agents/${agent.id}`);
-        keeping.now();
+        view.now();
         return `${agent.name} is removed.`;
       },
     });
 
-  const keeping = keep(
+  const view = fresh(
     async (signal) => {
       if (pool === null) {
         may = user.may.managePools && (await read(`distributedtask/pools?poolIds=${id}&actionFilter=manage`, signal)).count > 0;
@@ -168,17 +160,12 @@ export function agents(main, { user, parameters }) {
       }
       document.title = `${pool.name} · Dayfly`;
       found = (await read(`${path}/agents?includeCapabilities=true&includeAssignedRequest=true`, signal)).value;
-      problem = null;
-      draw();
       return INTERVAL;
     },
-    (error, wait) => {
-      problem = failure(error, wait, keeping.now);
-      draw();
-    },
+    draw,
   );
-  draw();
-  return keeping;
+  view.draw();
+  return view;
 }
 
 function summary(all) {

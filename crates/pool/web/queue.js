@@ -1,17 +1,16 @@
 // What waits, and why; what runs.
 
-import { keep, read } from "./api.js";
+import { read } from "./api.js";
 import { h, show, theirs } from "./dom.js";
 import { badge, between, count, jobState } from "./format.js";
-import { empty, failure, loading, to } from "./parts.js";
+import { empty, fresh, loading, to } from "./parts.js";
 
 const INTERVAL = 2000;
 
 /** The queue of all pools. */
 export function queue(main) {
   let found = null;
-  let problem = null;
-  const draw = () => {
+  const draw = (problem) => {
     const waiting = (found ?? []).filter((job) => jobState(job) === "waiting");
     const held = (found ?? []).filter((job) => jobState(job) !== "waiting");
     show(
@@ -24,20 +23,12 @@ export function queue(main) {
       held.length > 0 && section("Running", held),
     );
   };
-  const keeping = keep(
-    async (signal) => {
-      found = (await read("dayfly/queue", signal)).value;
-      problem = null;
-      draw();
-      return INTERVAL;
-    },
-    (error, wait) => {
-      problem = failure(error, wait, keeping.now);
-      draw();
-    },
-  );
-  draw();
-  return keeping;
+  const view = fresh(async (signal) => {
+    found = (await read("dayfly/queue", signal)).value;
+    return INTERVAL;
+  }, draw);
+  view.draw();
+  return view;
 }
 
 function section(title, jobs) {

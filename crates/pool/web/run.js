@@ -1,10 +1,10 @@
 // One run: its jobs and steps as a tree, what went wrong, and the log of a step, live.
 
 import { changeOf, keep, read, readOf } from "./api.js";
-import { h, say, show, theirs } from "./dom.js";
+import { h, note, say, show, theirs } from "./dom.js";
 import { ago, badge, between, isOver, jobState, recordState, runState, sign, stateName } from "./format.js";
 import { LogPane } from "./log-pane.js";
-import { ask, failure, loading, to } from "./parts.js";
+import { ask, fresh, loading, to } from "./parts.js";
 
 const INTERVAL = 1200;
 
@@ -13,34 +13,28 @@ export function run(main, { user, go, parameters }) {
   let [build, chosen] = parameters;
   let run = null;
   let last = 0;
-  let problem = null;
   let said = "";
   let following = null;
   let current = null;
+  let queueing = false;
   const records = new Map();
   const address = (step, line) => `runs/${build}${step ? `/${step}` : ""}${line ? `#L${line}` : ""}`;
   const pane = new LogPane((step, line) => new URL(address(step, line), document.baseURI).pathname + `#L${line}`);
   const place = () => ({ project: run.projectId, path: `distributedtask/hubs/build/plans/${run.planId}` });
 
-  const keeping = keep(
-    async (signal) => {
-      const fresh = await read(`dayfly/runs/${build}`, signal);
-      run = fresh;
-      const timeline = await readOf(run.projectId, `${place().path}/timelines/${run.timelineId}?includeRecords=true&changeId=${last}`, signal);
-      for (const record of timeline.records ?? []) records.set(record.id, record);
-      last = Math.max(last, timeline.changeId ?? 0);
-      problem = null;
-      draw();
-      return isOver(fresh) ? null : INTERVAL;
-    },
-    (error, wait) => {
-      problem = failure(error, wait, wait ? keeping.now : null);
-      draw();
-    },
-  );
+  const load = async (signal) => {
+    run = await read(`dayfly/runs/${build}`, signal);
+    const loaded = run;
+    const timeline = await readOf(run.projectId, `${place().path}/timelines/${run.timelineId}?includeRecords=true&changeId=${last}`, signal);
+    for (const record of timeline.records ?? []) records.set(record.id, record);
+    last = Math.max(last, timeline.changeId ?? 0);
+    return isOver(loaded) ? null : INTERVAL;
+  };
 
-  /** What is under a record, in its order. */
-  const under = (id) =>
+  /** The jobs or steps under a record, in its order; what groups jobs is left out, for it says no more than they do. */
+  const under = (id) => below(id).flatMap((record) => (record.type === "Stage" || record.type === "Phase" ? under(record.id) : [record]));
+
+  const below = (id) =>
     [...records.values()]
       .filter((record) => (record.parentId ?? null) === id || (id === null && record.parentId && !records.has(record.parentId)))
       .sort((one, other) => (one.order ?? 0) - (other.order ?? 0) || Date.parse(one.startTime ?? 0) - Date.parse(other.startTime ?? 0));
@@ -70,7 +64,7 @@ export function run(main, { user, go, parameters }) {
 
   const line = () => Number(/^#L(\d+)$/.exec(location.hash)?.[1] ?? 0);
 
-  const draw = (moved = false) => {
+  const draw = (problem, moved = false) => {
     if (!run) {
       show(main, h("h1", {}, `Run ${build}`), problem ?? loading());
       return;
@@ -112,7 +106,7 @@ export function run(main, { user, go, parameters }) {
         const page = await readOf(run.projectId, `dayfly/jobs/${wanted}/feed?after=${after}`, signal);
         after = page.next;
         pane.live(page.value);
-        if (page.result) keeping.now();
+        if (page.result) view.now();
         return page.result ? null : 0;
       },
       () => {},
@@ -145,6 +139,7 @@ export function run(main, { user, go, parameters }) {
         run.startTime && h("span", {}, isOver(run) ? "took " : "for ", between(run.startTime, run.finishTime)),
       ),
       !isOver(run) && cancelling(state),
+      isOver(run) && run.isFromFile && user.may.executeRuns && again(),
     );
   };
 
@@ -173,13 +168,31 @@ export function run(main, { user, go, parameters }) {
               // Jobs that wait for others have no request that could be cancelled.
               const rest = await read(`dayfly/runs/${build}`);
               if (!isOver(rest)) await changeOf(run.projectId, "PATCH", `build/builds/${build}?api-version=7.1`, { status: "cancelling" });
-              keeping.now();
+              view.now();
               return "The run is being cancelled.";
             },
           }),
       },
       state === "cancelling" ? "Cancelling…" : "Cancel run",
     );
+  };
+
+  const again = () =>
+    h("button", { type: "button", id: "again", key: "again", disabled: queueing, title: "The same commit with the same values for variables", onclick: queueAgain }, "Run again");
+
+  const queueAgain = async () => {
+    queueing = true;
+    view.draw();
+    try {
+      const { definition, sourceBranch, sourceVersion, parameters } = await readOf(run.projectId, `build/builds/${build}?api-version=7.1`);
+      const asked = { definition: { id: definition.id }, sourceBranch, sourceVersion, parameters };
+      const next = await changeOf(run.projectId, "POST", "build/builds?api-version=7.1", asked);
+      note(`Run ${next.buildNumber} is queued.`);
+      go(`runs/${next.id}`);
+    } catch (error) {
+      queueing = false;
+      view.failed(error, null, null);
+    }
   };
 
   /** What the run says about itself: why it waits, how it ended, errors and warnings. */
@@ -241,17 +254,18 @@ export function run(main, { user, go, parameters }) {
     );
   };
 
-  draw();
+  const view = fresh(load, draw);
+  view.draw();
   return {
     stop: () => {
-      keeping.stop();
+      view.stop();
       following?.keeping.stop();
       pane.stop();
     },
     moved: ([other, step]) => {
       if (other !== build) return false;
       chosen = step;
-      if (run) draw(true);
+      if (run) view.draw(true);
       return true;
     },
     go,

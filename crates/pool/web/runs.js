@@ -1,9 +1,9 @@
 // All runs, newest first.
 
-import { keep, read } from "./api.js";
+import { read } from "./api.js";
 import { h, show, theirs } from "./dom.js";
 import { ago, between, count, runState, sign, stateName } from "./format.js";
-import { command, empty, failure, filter, loading, to } from "./parts.js";
+import { command, empty, filter, fresh, loading, to } from "./parts.js";
 
 const INTERVAL = 3000;
 const PAGE = 50;
@@ -13,11 +13,10 @@ export function runs(main) {
   let newest = null;
   let older = [];
   let ended = false;
-  let problem = null;
   let wanted = "";
 
   const all = () => [...(newest ?? []), ...older.filter((run) => !newest.some((other) => other.buildId === run.buildId))];
-  const draw = () => {
+  const draw = (problem) => {
     const matching = all().filter((run) => words(run).includes(wanted));
     show(
       main,
@@ -28,7 +27,7 @@ export function runs(main) {
         newest?.length > 0 &&
           filter("Narrow down runs", wanted, (text) => {
             wanted = text;
-            draw();
+            view.draw();
           }),
       ),
       problem,
@@ -43,25 +42,17 @@ export function runs(main) {
       const page = (await read(`dayfly/runs?$top=${PAGE}&before=${last}`)).value;
       older = [...older, ...page];
       ended = page.length === 0;
+      view.draw();
     } catch (error) {
-      problem = failure(error, null, more);
+      view.failed(error, null, more);
     }
-    draw();
   };
-  const keeping = keep(
-    async (signal) => {
-      newest = (await read(`dayfly/runs?$top=${PAGE}`, signal)).value;
-      problem = null;
-      draw();
-      return INTERVAL;
-    },
-    (error, wait) => {
-      problem = failure(error, wait, keeping.now);
-      draw();
-    },
-  );
-  draw();
-  return keeping;
+  const view = fresh(async (signal) => {
+    newest = (await read(`dayfly/runs?$top=${PAGE}`, signal)).value;
+    return INTERVAL;
+  }, draw);
+  view.draw();
+  return view;
 }
 
 function words(run) {

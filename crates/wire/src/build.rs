@@ -385,6 +385,9 @@ pub struct Build {
     /// The commit that it builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_version: Option<String>,
+    /// What was given for its variables, as the text of a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<String>,
     /// The repository that it builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<BuildRepository>,

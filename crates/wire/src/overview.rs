@@ -106,6 +106,9 @@ pub struct RunOverview {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<BuildResult>,
+    /// Whether a pipeline's file says what it is, so that it can be run again.
+    #[serde(default)]
+    pub is_from_file: bool,
     /// Its jobs that have been queued; those that wait for others are in its timeline only.
     pub jobs: Vec<JobOverview>,
 }

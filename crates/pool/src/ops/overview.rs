@@ -182,6 +182,7 @@ fn run(run: &Run, jobs: Vec<JobOverview>) -> RunOverview {
         cancel_time: run.cancelled_at,
         finish_time: run.finished_at,
         result: run.result,
+        is_from_file: run.given.is_some(),
         jobs,
     }
 }

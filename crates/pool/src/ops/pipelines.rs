@@ -133,6 +133,7 @@ impl Service {
                 version: found.commit.clone(),
             }),
             requested_by: ask.requested_by.clone(),
+            given: Some(ask.variables.clone()),
             jobs,
         })
     }

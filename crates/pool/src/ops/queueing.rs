@@ -43,6 +43,7 @@ impl Service {
             reason: BuildReason::Manual,
             source: source_of(&sources),
             requested_by: caller.name(),
+            given: None,
             jobs: vec![NewJob {
                 name: ONLY_JOB.to_owned(),
                 depends_on: Vec::new(),

@@ -49,6 +49,8 @@ pub struct NewRun {
     pub source: Option<Source>,
     /// Who asked for it.
     pub requested_by: String,
+    /// What was given for its variables, if it came from a pipeline file.
+    pub given: Option<BTreeMap<String, String>>,
     /// Its jobs, in their order.
     pub jobs: Vec<NewJob>,
 }
@@ -159,6 +161,7 @@ async fn keep_run(unit: &mut Unit<'_>, new: &NewRun, pool: Pool) -> Result<Run, 
         pool_name: pool.name,
         source: new.source.clone(),
         requested_by: new.requested_by.clone(),
+        given: new.given.clone(),
         keep_forever: false,
         queued_at: now,
         started_at: None,

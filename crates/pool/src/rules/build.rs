@@ -11,6 +11,7 @@ use dayfly_wire::ids::{BuildId, DefinitionId, LogId, PoolId, ProjectId};
 use dayfly_wire::log::LogReference;
 use dayfly_wire::timeline::Timeline;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 
 /// The folder that every pipeline is in.
 const TOP: &str = "\\";
@@ -56,6 +57,7 @@ pub fn run(run: &Run, base: &str) -> Build {
         project,
         source_branch: run.source.as_ref().and_then(|source| source.branch.clone()),
         source_version: run.source.as_ref().map(|source| source.version.clone()),
+        parameters: run.given.as_ref().and_then(parameters),
         repository: source_repository(run, base),
         queue: queue(run.pool, &run.pool_name, plan.project),
         priority: "normal".to_owned(),
@@ -76,6 +78,12 @@ pub fn run(run: &Run, base: &str) -> Build {
         tags: Vec::new(),
         url,
     }
+}
+
+/// What was given for variables, as clients give it: the text of a JSON object.
+fn parameters(given: &BTreeMap<String, String>) -> Option<String> {
+    let is_empty = given.is_empty();
+    serde_json::to_string(given).ok().filter(|_| !is_empty)
 }
 
 fn last_change(run: &Run) -> Timestamp {

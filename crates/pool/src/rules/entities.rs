@@ -203,6 +203,8 @@ pub struct Run {
     pub source: Option<Source>,
     /// Who asked for it.
     pub requested_by: String,
+    /// What was given for its variables; none for a run that came from no pipeline file.
+    pub given: Option<BTreeMap<String, String>>,
     /// Not forgotten, however old.
     pub keep_forever: bool,
     /// When it was queued.

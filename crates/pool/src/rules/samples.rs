@@ -97,6 +97,7 @@ pub(super) fn run() -> Run {
         pool_name: "linux".to_owned(),
         source: None,
         requested_by: "somebody".to_owned(),
+        given: None,
         keep_forever: false,
         queued_at: at(0),
         started_at: None,

@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use super::dialect::{
-    Conn, Row, column, date, document, json, millis, optional_date, optional_millis, parsed, truth,
+    Conn, Row, column, date, document, json, millis, optional_date, optional_document,
+    optional_millis, parsed, truth,
 };
 use super::plans::{plan, plan_columns, plan_joins};
 use crate::rules::build_filter::{Order, OrderKey, Position};
@@ -17,7 +18,7 @@ macro_rules! select {
         concat!(
             "SELECT runs.status, runs.result, runs.reason, runs.pool_id, pools.name AS pool_name, \
              runs.repository_id, repositories.name AS repository_name, runs.source_branch, \
-             runs.source_version, runs.requested_by, runs.keep_forever, runs.queued_at, \
+             runs.source_version, runs.requested_by, runs.given, runs.keep_forever, runs.queued_at, \
              runs.started_at, runs.cancelled_at, runs.finished_at, ",
             plan_columns!(),
             " FROM runs JOIN plans ON plans.id = runs.plan_id JOIN pools ON pools.id = runs.pool_id ",
@@ -48,6 +49,7 @@ fn run(row: &Row) -> Result<Run, StoreError> {
         pool_name: column(row, "pool_name")?,
         source,
         requested_by: column(row, "requested_by")?,
+        given: optional_document(row, "given")?,
         keep_forever: truth(row, "keep_forever")?,
         queued_at: date(row, "queued_at")?,
         started_at: optional_date(row, "started_at")?,
@@ -59,10 +61,12 @@ fn run(row: &Row) -> Result<Run, StoreError> {
 /// Keeps a new run.
 pub async fn insert(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
     let source = run.source.as_ref();
+    let given = run.given.as_ref();
+    let given = given.map(|given| json("variables of a run", given));
     sqlx::query(
         "INSERT INTO runs (id, plan_id, project_id, definition_id, status, reason, pool_id, \
-         repository_id, source_branch, source_version, requested_by, keep_forever, queued_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         repository_id, source_branch, source_version, requested_by, keep_forever, queued_at, given) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(run.plan.build.0)
     .bind(run.plan.id.to_string())
@@ -77,6 +81,7 @@ pub async fn insert(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
     .bind(&run.requested_by)
     .bind(i64::from(run.keep_forever))
     .bind(millis(run.queued_at))
+    .bind(given.transpose()?)
     .execute(conn)
     .await?;
     Ok(())

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# What takes too long for every commit: the pool service killed a hundred times under load, on SQLite and on PostgreSQL.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export DAYFLY_ROUNDS=${DAYFLY_ROUNDS:-100}
+cargo test --workspace --locked --quiet --test crashes -- --nocapture
+e2e/postgres.sh cargo test --workspace --locked --quiet --test crashes -- --ignored --nocapture

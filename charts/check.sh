@@ -96,6 +96,13 @@ lacks dayfly-pool-default '^kind: (Ingress|NetworkPolicy|ServiceMonitor)$'
 for kind in Ingress NetworkPolicy ServiceMonitor; do
   has dayfly-pool-all-on "^kind: $kind$"
 done
+has dayfly-pool-default 'type: Recreate'
+lacks dayfly-pool-default '(database-url|keys)-file'
+has dayfly-pool-replicas 'replicas: 3'
+has dayfly-pool-replicas 'type: RollingUpdate'
+has dayfly-pool-replicas 'database-url-file=/postgresql/url$'
+has dayfly-pool-replicas 'keys-file=/keys/keys.json$'
+has dayfly-pool-replicas 'accessModes: \[ReadWriteMany\]'
 helm template dayfly dayfly --namespace dayfly-system --values dayfly/ci/all-on-values.yaml --set crds.enabled=true |
   grep -q '^kind: PoolConnection$' && fail "a first install would contain kinds that the cluster does not serve"
 
@@ -113,7 +120,13 @@ refused dayfly-pool 'publicUrl' --set publicUrl=http://pool.example.com
 refused dayfly-pool 'publicUrl' --set publicUrl=http://pool.example.com/default/
 refused dayfly-pool 'ingress.host' --set ingress.enabled=true
 refused dayfly-pool 'wakeHook.secretName' --set wakeHook.url=http://operator:8080/hooks/wake
-refused dayfly-pool 'replicaCount' --set replicaCount=3
+
+replicas=(--set replicaCount=2 --set postgresql.existingSecret=a --set keys.existingSecret=b)
+replicas+=(--set persistence.enabled=true --set persistence.accessMode=ReadWriteMany)
+refused dayfly-pool 'postgresql' "${replicas[@]}" --set postgresql.existingSecret=
+refused dayfly-pool 'keys' "${replicas[@]}" --set keys.existingSecret=
+refused dayfly-pool 'share the git repositories' "${replicas[@]}" --set persistence.enabled=false
+refused dayfly-pool 'share the git repositories' "${replicas[@]}" --set persistence.accessMode=ReadWriteOnce
 
 [ $failed = 0 ] && echo "charts: ok"
 exit $failed

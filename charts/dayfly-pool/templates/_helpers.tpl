@@ -54,3 +54,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- printf "%s://%s.%s.svc.cluster.local:%d/default" (include "dayfly-pool.scheme" .) (include "dayfly-pool.fullname" .) .Release.Namespace (int .Values.service.port) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Several replicas share everything: the database, the keys that seal what is in it, and the repositories. */}}
+{{- define "dayfly-pool.checkReplicas" -}}
+{{- if gt (int .Values.replicaCount) 1 -}}
+{{- if not .Values.postgresql.existingSecret -}}
+{{- fail "replicaCount above 1 needs postgresql.existingSecret: an SQLite database is a file of one process" -}}
+{{- end -}}
+{{- if not .Values.keys.existingSecret -}}
+{{- fail "replicaCount above 1 needs keys.existingSecret: tokens of one replica must count at the others" -}}
+{{- end -}}
+{{- if not .Values.persistence.enabled -}}
+{{- fail "replicaCount above 1 needs persistence.enabled: the replicas share the git repositories" -}}
+{{- end -}}
+{{- if and (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") -}}
+{{- fail "replicaCount above 1 needs persistence.accessMode ReadWriteMany: the replicas share the git repositories" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -54,6 +54,7 @@ phase "dependencies" cargo_deny
 phase "clippy" clippy
 phase "compile" compile
 phase "unit tests" unit
+phase "pool service on PostgreSQL" e2e/postgres-tests.sh
 phase "CRD drift" drift
 phase "cluster programs" e2e/cluster/build.sh
 phase "charts" on_cluster charts/check.sh

@@ -5,11 +5,12 @@ use crate::principals::PrincipalsCommand;
 use crate::roles::{self, RolesCommand};
 use crate::runs::{self, RunsCommand};
 use crate::{
-    administer, connect::Connection, document, keys, pat, pipelines, principals, queue, serve,
-    show, tasks, watch,
+    administer, backup, connect::Connection, document, keys, pat, pipelines, principals, queue,
+    serve, show, tasks, watch,
 };
 use clap::{Parser, Subcommand};
 use dayfly_pool_service::server::Limits;
+use dayfly_pool_service::store::Place;
 use dayfly_wire::ids::{AgentId, RequestId, TaskId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +39,11 @@ const EXAMPLE: &str = "Example, all on one machine:
 enum Command {
     /// Run the service until SIGTERM or SIGINT.
     Serve(ServeArgs),
+    /// Copy the database of a running service to a file.
+    Backup(BackupArgs),
+    /// The service's keys.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Personal access tokens, made on the service's data directory.
     #[command(subcommand)]
     Pat(PatCommand),
@@ -91,6 +97,12 @@ pub(crate) struct ServeArgs {
     /// Directory of the database, the keys and the repositories; made when it is not there.
     #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
+    /// File with the URL of a PostgreSQL database, which is used instead of a file in the data directory.
+    #[arg(long, env = "DAYFLY_POOL_DATABASE_URL_FILE")]
+    pub(crate) database_url_file: Option<PathBuf>,
+    /// File with the service's keys, made by `keys create`; without it they are in the data directory.
+    #[arg(long)]
+    pub(crate) keys_file: Option<PathBuf>,
     /// Address to listen on.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub(crate) listen: SocketAddr,
@@ -123,13 +135,57 @@ pub(crate) struct ServeArgs {
     pub(crate) parallel_jobs: Option<u32>,
 }
 
+/// Where the service's database is.
+#[derive(clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// The service's data directory.
+    #[arg(
+        long,
+        env = "DAYFLY_POOL_DATA_DIR",
+        required_unless_present = "database_url_file"
+    )]
+    data_dir: Option<PathBuf>,
+    /// File with the URL of the service's PostgreSQL database, if it uses one.
+    #[arg(long, env = "DAYFLY_POOL_DATABASE_URL_FILE")]
+    database_url_file: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The database that the service uses when it is started with the same.
+    pub(crate) fn place(&self) -> Place {
+        match &self.database_url_file {
+            Some(file) => Place::UrlFile(file.clone()),
+            None => Place::Directory(self.data_dir.clone().unwrap_or_default()),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Make a file with new keys, for all replicas of a service.
+    Create {
+        /// File to make; it must not be there yet.
+        #[arg(long)]
+        output: PathBuf,
+    },
+}
+
+/// What is copied where.
+#[derive(clap::Args)]
+struct BackupArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// File to make; it must not be there yet.
+    #[arg(long)]
+    output: PathBuf,
+}
+
 #[derive(Subcommand)]
 enum PatCommand {
     /// Make a token and print it; it is shown this once.
     Create {
-        /// The service's data directory.
-        #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        place: PlaceArgs,
         /// To recognise the token by.
         #[arg(long)]
         name: String,
@@ -142,15 +198,13 @@ enum PatCommand {
     },
     /// List the tokens, without what they are.
     List {
-        /// The service's data directory.
-        #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        place: PlaceArgs,
     },
     /// Revoke every token of a name, or the one of an id.
     Revoke {
-        /// The service's data directory.
-        #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        place: PlaceArgs,
         /// The token's name or id.
         name: String,
     },
@@ -334,6 +388,11 @@ const DEFAULT_PROJECT: &str = "demo";
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Serve(args) => serve::run(args).await?,
+        Command::Backup(args) => backup::run(&args.place.place(), &args.output).await?,
+        Command::Keys(KeysCommand::Create { output }) => {
+            anyhow::ensure!(!output.exists(), "{} is there already", output.display());
+            dayfly_pool_service::keyfile::make(&output)?;
+        }
         Command::Pat(command) => run_pat(command).await?,
         Command::Principals(command) => principals::run(command).await?,
         Command::Roles(command) => roles::run(command).await?,
@@ -360,13 +419,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn run_pat(command: PatCommand) -> anyhow::Result<()> {
     match command {
         PatCommand::Create {
-            data_dir,
+            place,
             name,
             scopes,
             expires_in,
-        } => pat::create(&data_dir, &name, &scopes, expires_in.as_deref()).await,
-        PatCommand::List { data_dir } => pat::list(&data_dir).await,
-        PatCommand::Revoke { data_dir, name } => pat::revoke(&data_dir, &name).await,
+        } => pat::create(&place.place(), &name, &scopes, expires_in.as_deref()).await,
+        PatCommand::List { place } => pat::list(&place.place()).await,
+        PatCommand::Revoke { place, name } => pat::revoke(&place.place(), &name).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod administer;
 mod args;
+mod backup;
 mod connect;
 mod document;
 mod keys;

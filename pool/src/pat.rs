@@ -1,32 +1,31 @@
-//! Personal access tokens, on the data directory: whoever can write there may make them.
+//! Personal access tokens, on the service's database: whoever can write there may make them.
 
 use crate::output;
 use anyhow::Context;
 use dayfly_pool_service::clock::{Clock, SystemClock};
 use dayfly_pool_service::ops::pats;
 use dayfly_pool_service::rules::access::{Scopes, pat_counts};
-use dayfly_pool_service::store::Store;
+use dayfly_pool_service::store::{Place, Store};
 use jiff::SignedDuration;
-use std::path::Path;
 
 /// Makes a token and prints it, and nothing else, so that a script can take it.
 pub(crate) async fn create(
-    data_dir: &Path,
+    place: &Place,
     name: &str,
     scopes: &str,
     expires_in: Option<&str>,
 ) -> anyhow::Result<()> {
     let scopes: Scopes = scopes.parse()?;
     let life = expires_in.map(parse_life).transpose()?;
-    let store = open(data_dir).await?;
+    let store = open(place).await?;
     let token = pats::create(&store, name, &scopes, life, SystemClock.now()).await?;
     store.close().await;
     output::line(token.expose())
 }
 
 /// Lists the tokens.
-pub(crate) async fn list(data_dir: &Path) -> anyhow::Result<()> {
-    let store = open(data_dir).await?;
+pub(crate) async fn list(place: &Place) -> anyhow::Result<()> {
+    let store = open(place).await?;
     let now = SystemClock.now();
     let rows: Vec<Vec<String>> = pats::list(&store)
         .await?
@@ -54,8 +53,8 @@ pub(crate) async fn list(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Revokes tokens.
-pub(crate) async fn revoke(data_dir: &Path, name: &str) -> anyhow::Result<()> {
-    let store = open(data_dir).await?;
+pub(crate) async fn revoke(place: &Place, name: &str) -> anyhow::Result<()> {
+    let store = open(place).await?;
     let revoked = pats::revoke(&store, name, SystemClock.now()).await?;
     store.close().await;
     anyhow::ensure!(
@@ -66,13 +65,15 @@ pub(crate) async fn revoke(data_dir: &Path, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) async fn open(data_dir: &Path) -> anyhow::Result<Store> {
-    anyhow::ensure!(
-        data_dir.is_dir(),
-        "{} is no directory; name the service's data directory",
-        data_dir.display()
-    );
-    Ok(Store::open(data_dir).await?)
+pub(crate) async fn open(place: &Place) -> anyhow::Result<Store> {
+    if let Place::Directory(directory) = place {
+        anyhow::ensure!(
+            directory.is_dir(),
+            "{} is no directory; name the service's data directory",
+            directory.display()
+        );
+    }
+    Ok(Store::open(place).await?)
 }
 
 /// Reads a duration such as 90d.

@@ -34,7 +34,7 @@ pub(crate) enum PipelinesCommand {
         #[arg(long, default_value = DEFAULT_PROJECT)]
         project: String,
     },
-    /// How far the tokens of a pipeline's jobs reach, on the service's data directory.
+    /// How far the tokens of a pipeline's jobs reach, on the service's database.
     Tokens(ReachArgs),
     /// List the pipelines, with why a push or a schedule did not queue one last time.
     List {

@@ -1,5 +1,6 @@
 //! Service principals, on the data directory: whoever can write there may make them.
 
+use crate::args::PlaceArgs;
 use crate::output;
 use crate::pat::{open, parse_life};
 use anyhow::Context;
@@ -97,14 +98,13 @@ pub(crate) enum PrincipalsCommand {
 /// Where the service keeps its data.
 #[derive(clap::Args)]
 pub(crate) struct Data {
-    /// The service's data directory.
-    #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
 }
 
 impl Data {
     pub(crate) async fn open(&self) -> anyhow::Result<Store> {
-        open(&self.data_dir).await
+        open(&self.place.place()).await
     }
 }
 

@@ -1,18 +1,17 @@
-//! How far the tokens of a pipeline's jobs reach, on the data directory: whoever may queue jobs cannot widen it.
+//! How far the tokens of a pipeline's jobs reach, on the service's database: whoever may queue jobs cannot widen it.
 
+use crate::args::PlaceArgs;
 use crate::output;
 use crate::pat::open;
 use dayfly_pool_service::clock::{Clock, SystemClock};
 use dayfly_pool_service::ops::reach;
 use dayfly_pool_service::rules::reach::TokenScope;
-use std::path::PathBuf;
 
 /// Which pipeline, and what is to hold.
 #[derive(clap::Args)]
 pub(crate) struct ReachArgs {
-    /// The service's data directory.
-    #[arg(long, env = "DAYFLY_POOL_DATA_DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// The project.
     #[arg(long, default_value = "demo")]
     project: String,
@@ -29,7 +28,7 @@ pub(crate) struct ReachArgs {
 /// Changes what is named, and shows what holds then.
 pub(crate) async fn run(args: ReachArgs) -> anyhow::Result<()> {
     let now = SystemClock.now();
-    let store = open(&args.data_dir).await?;
+    let store = open(&args.place.place()).await?;
     let ReachArgs {
         project,
         name,

@@ -1,4 +1,4 @@
-//! Roles in pools, on the data directory: whoever has a token cannot widen what it may do.
+//! Roles in pools, on the service's database: whoever has a token cannot widen what it may do.
 
 use crate::output;
 use crate::principals::Data;

@@ -29,6 +29,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let wake_hook = wake_hook(args.wake_url, args.wake_secret_file.as_deref())?;
     let settings = Settings {
         data_dir: args.data_dir,
+        database_url_file: args.database_url_file,
+        keys_file: args.keys_file,
         public_url: args.public_url,
         poll_hold: POLL_HOLD,
         retention: pat::parse_life(&args.retention)?,

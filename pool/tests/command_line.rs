@@ -10,11 +10,12 @@ use dayfly_wire::job::{ACCESS_TOKEN, JobMessage};
 use dayfly_wire::log::FeedLines;
 use dayfly_wire::session::Session;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,36 +35,7 @@ struct Output {
 
 impl Service {
     async fn start() -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let directory = tempfile::tempdir().unwrap();
-        // Free now; nobody else takes a port of the loopback interface in between but by bad luck.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let url = format!("http://127.0.0.1:{port}/default");
-        let child = Command::new(env!("CARGO_BIN_EXE_dayfly-pool"))
-            .args([
-                "serve",
-                "--listen",
-                &format!("127.0.0.1:{port}"),
-                "--public-url",
-                &url,
-            ])
-            .arg("--data-dir")
-            .arg(directory.path())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut service = Self {
-            child,
-            url,
-            token: String::new(),
-            directory,
-        };
-        service.wait_until_ready(port).await;
+        let mut service = Self::on(tempfile::tempdir().unwrap()).await.unwrap();
         let made = service
             .pat(&[
                 "create",
@@ -78,19 +50,57 @@ impl Service {
         service
     }
 
-    async fn wait_until_ready(&self, port: u16) {
-        let ready = async {
-            loop {
-                if tokio::net::TcpStream::connect(("127.0.0.1", port))
-                    .await
-                    .is_ok()
-                {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+    /// Starts on a directory; gives it back, with what the service said, when the service does not start.
+    async fn on(directory: tempfile::TempDir) -> Result<Self, (tempfile::TempDir, String)> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Free now; nobody else takes a port of the loopback interface in between but by bad luck.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let url = format!("http://127.0.0.1:{port}/default");
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_dayfly-pool"))
+            .args([
+                "serve",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--public-url",
+                &url,
+            ])
+            .arg("--data-dir")
+            .arg(directory.path())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut service = Self {
+            child,
+            url,
+            token: String::new(),
+            directory,
         };
-        tokio::time::timeout(DEADLINE, ready).await.unwrap();
+        let ready = tokio::time::timeout(DEADLINE, service.is_ready(port)).await;
+        if ready.unwrap() {
+            return Ok(service);
+        }
+        let said = std::fs::read_to_string(service.directory.path().join("log")).unwrap();
+        Err((service.directory, said))
+    }
+
+    /// Waits until it serves, or has ended.
+    async fn is_ready(&mut self, port: u16) -> bool {
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            // It listens before it has opened its data; only then does it answer.
+            if answers(port).await {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn pat(&self, arguments: &[&str]) -> Output {
@@ -116,6 +126,19 @@ impl Service {
             .build()
             .unwrap()
     }
+}
+
+async fn answers(port: u16) -> bool {
+    let asked = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map(|_| answer)
+    };
+    asked
+        .await
+        .is_ok_and(|answer: String| answer.starts_with("HTTP/1.1 200"))
 }
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -527,6 +550,39 @@ async fn principals_pipelines_and_keys_are_administered_beside_the_running_servi
     let rotated = beside(&["rotate-keys"]).await;
     assert!(rotated.err.contains("1 older"), "{}", rotated.err);
     assert_eq!(service.run(&["pools", "list"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_service_is_a_database_to_start_from() {
+    let service = Service::start().await;
+    assert_eq!(service.run(&["pools", "create", "linux"]).await.code, 0);
+    let restored = tempfile::tempdir().unwrap();
+    let (from, to) = (service.directory.path(), restored.path().join("pool.db"));
+    let arguments = [
+        "backup",
+        "--data-dir",
+        from.to_str().unwrap(),
+        "--output",
+        to.to_str().unwrap(),
+    ];
+    let made = run(&arguments, &[]).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+    let mode = std::fs::metadata(&to).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it is for its owner alone");
+    let again = run(&arguments, &[]).await;
+    assert!(again.err.contains("is there already"), "{}", again.err);
+    assert_eq!(service.run(&["pools", "create", "later"]).await.code, 0);
+
+    let Err((directory, complaint)) = Service::on(restored).await else {
+        panic!("it started without the keys");
+    };
+    assert!(complaint.contains("keys"), "{complaint}");
+    std::fs::copy(from.join("keys.json"), directory.path().join("keys.json")).unwrap();
+    let mut second = Service::on(directory).await.unwrap();
+    second.token.clone_from(&service.token);
+    let pools = second.run(&["pools", "list"]).await;
+    assert!(pools.out.contains("linux"), "{} {}", pools.out, pools.err);
+    assert!(!pools.out.contains("later"), "{}", pools.out);
 }
 
 #[tokio::test]

@@ -194,7 +194,7 @@ impl Trial {
             begun.elapsed().as_secs_f64(),
             jobs.len(),
         );
-        assert!(queued > rounds, "there was no load");
+        assert!(queued > 0, "there was no load");
     }
 }
 

@@ -72,10 +72,15 @@ impl ServiceKeys {
         if !path.exists() {
             document::create(&path, &Document::new()).map_err(io(&path))?;
         }
-        let (instance, current) = read(&path)?;
+        Self::open_file(&path)
+    }
+
+    /// Reads a key file that must be there: keys that replicas share are made once, by hand.
+    pub fn open_file(path: &Path) -> Result<Self, KeyFileError> {
+        let (instance, current) = read(path)?;
         Ok(Self {
             instance,
-            path,
+            path: path.to_owned(),
             current: RwLock::new(Arc::new(current)),
         })
     }
@@ -221,6 +226,14 @@ impl ServiceKeys {
             pool_uid: self.instance.to_string(),
         }
     }
+}
+
+/// Makes a key file with a key of each kind: a service that may not write it can add none later.
+pub fn make(path: &Path) -> Result<(), KeyFileError> {
+    let mut document = Document::new();
+    let added = document.add_id_token_key(&IdTokenKey::generate()?);
+    added.ok_or(dayfly_keys::KeyError::Generate)?;
+    document::create(path, &document).map_err(io(path))
 }
 
 /// Adds a new key of each kind to the file of a data directory; answers how many older token keys still verify.

@@ -25,6 +25,7 @@ pub mod principals;
 pub mod projects;
 pub mod queueing;
 pub mod reach;
+pub mod replicas;
 pub mod repositories;
 pub mod requests;
 pub mod roles;

@@ -177,6 +177,8 @@ async fn accept_all(
 fn for_ever(tasks: &TaskTracker, service: &Arc<Service>) {
     let sweeping = Arc::clone(service);
     tasks.spawn(async move { sweeping.keep_sweeping().await });
+    let listening = Arc::clone(service);
+    tasks.spawn(async move { listening.keep_listening().await });
     let checking = Arc::clone(service);
     tasks.spawn(async move { checking.keep_checking_in().await });
     let scheduling = Arc::clone(service);

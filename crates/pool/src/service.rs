@@ -2,24 +2,26 @@
 
 use crate::clock::Clock;
 use crate::content::{ContentError, Contents};
-use crate::feed::Feed;
 use crate::git::GitError;
 use crate::hook::{QueueBell, WakeHook};
 use crate::issuers::Issuers;
 use crate::keyfile::{KeyFileError, SealedValueError, ServiceKeys};
 use crate::metrics::Metrics;
 use crate::rules::limits::Limits;
+use crate::rules::news::News;
 use crate::rules::refusal::Refusal;
 use crate::store::dialect::{Conn, WriteTransaction};
-use crate::store::{Store, StoreError};
+use crate::store::{Place, Store, StoreError, instance};
 use crate::throttle::Throttle;
 use crate::wakes::Wakes;
+use crate::watches::Watches;
 use dayfly_wire::ids::{AgentId, RequestId};
 use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// How long a question for messages is held when there is none.
 pub const POLL_HOLD: Duration = Duration::from_secs(50);
@@ -32,6 +34,10 @@ pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
 pub struct Settings {
     /// Where the database, the keys and the repositories are.
     pub data_dir: PathBuf,
+    /// The file with the URL of a PostgreSQL database that is used instead of one in the data directory.
+    pub database_url_file: Option<PathBuf>,
+    /// The file with the keys that replicas share, instead of one in the data directory.
+    pub keys_file: Option<PathBuf>,
     /// The URL that clients use, with the collection, without a trailing slash.
     pub public_url: String,
     /// How long a question for messages is held; [`POLL_HOLD`] outside tests.
@@ -44,6 +50,16 @@ pub struct Settings {
     pub oidc_audiences: Vec<String>,
     /// What it takes at most.
     pub limits: Limits,
+}
+
+impl Settings {
+    /// Where the database is.
+    pub fn place(&self) -> Place {
+        match &self.database_url_file {
+            Some(file) => Place::UrlFile(file.clone()),
+            None => Place::Directory(self.data_dir.clone()),
+        }
+    }
 }
 
 /// Why a service did not start.
@@ -71,6 +87,17 @@ pub enum StartError {
     /// The database cannot be had.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The keys are another service's.
+    #[error(
+        "failed to use the database: it belongs to service {database}, and the keys to {keys}; \
+         every replica needs the keys that the database was begun with"
+    )]
+    OtherService {
+        /// Whose the database is.
+        database: Uuid,
+        /// Whose the keys are.
+        keys: Uuid,
+    },
 }
 
 /// Why an operation did not do what it was asked for.
@@ -108,18 +135,24 @@ pub struct Service {
     pub store: Store,
     /// Its id and keys.
     pub keys: ServiceKeys,
+    /// Tells this replica from the others.
+    pub replica: Uuid,
     /// Its clock.
     pub clock: Arc<dyn Clock>,
+    /// Since when it serves without a break.
+    since: Mutex<Timestamp>,
     /// How it is set up.
     pub settings: Settings,
     /// Attachments, tasks and artifacts.
     pub contents: Contents,
     /// Long polls that wait.
-    pub wakes: Wakes,
+    pub wakes: Wakes<AgentId>,
     /// Rings when a queue has changed.
     pub queue_bell: QueueBell,
-    /// Console lines.
-    pub feed: Feed,
+    /// Followers of jobs that wait.
+    pub followers: Wakes<RequestId>,
+    /// Who watches which job.
+    pub watches: Watches,
     /// Issuers whose word about service principals counts.
     pub issuers: Issuers,
     /// Slows those who try credentials.
@@ -145,15 +178,24 @@ impl Service {
                 path: settings.data_dir.clone(),
                 source,
             })?;
+        let store = Store::open(&settings.place()).await?;
+        let keys = match &settings.keys_file {
+            Some(file) => ServiceKeys::open_file(file)?,
+            None => ServiceKeys::open(&settings.data_dir)?,
+        };
+        check_keys(&store, &keys).await?;
         Ok(Arc::new(Self {
-            store: Store::open(&settings.data_dir).await?,
-            keys: ServiceKeys::open(&settings.data_dir)?,
+            store,
+            keys,
+            replica: Uuid::new_v4(),
+            since: Mutex::new(clock.now()),
             clock,
             settings,
             contents,
             wakes: Wakes::default(),
             queue_bell: QueueBell::default(),
-            feed: Feed::default(),
+            followers: Wakes::default(),
+            watches: Watches::default(),
             issuers: Issuers::default(),
             throttle: Throttle::default(),
             metrics: Metrics::default(),
@@ -165,6 +207,16 @@ impl Service {
     /// Now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Since when it serves without a break, as far as it can tell.
+    pub fn serving_since(&self) -> Timestamp {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It could not serve until now.
+    pub fn was_away(&self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = self.now();
     }
 
     /// Where agents ask for their tokens; also the audience of their assertions.
@@ -184,8 +236,8 @@ impl Service {
             service: self,
             transaction,
             now: self.now(),
-            agents: Vec::new(),
-            requests: Vec::new(),
+            news: News::default(),
+            queue_changed: false,
         })
     }
 }
@@ -196,8 +248,8 @@ pub struct Unit<'a> {
     transaction: WriteTransaction,
     /// The time of the operation.
     pub now: Timestamp,
-    agents: Vec<AgentId>,
-    requests: Vec<RequestId>,
+    news: News,
+    queue_changed: bool,
 }
 
 impl<'a> Unit<'a> {
@@ -213,26 +265,31 @@ impl<'a> Unit<'a> {
 
     /// There will be something for this agent.
     pub fn wake_agent(&mut self, agent: AgentId) {
-        self.agents.push(agent);
+        self.news.agents.push(agent);
     }
 
     /// There will be something about this request, and so about its queue.
     pub fn wake_followers(&mut self, request: RequestId) {
-        self.requests.push(request);
+        self.queue_changed = true;
+        self.wake_readers(request);
+    }
+
+    /// There will be something to read of this request.
+    pub fn wake_readers(&mut self, request: RequestId) {
+        self.news.requests.push(request);
     }
 
     /// Makes it so, and wakes those who wait.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let Service { store, replica, .. } = self.service;
+        store
+            .tell(&mut self.transaction, &self.news, *replica)
+            .await?;
         self.transaction.commit().await?;
-        for agent in self.agents {
-            self.service.wakes.wake(agent);
-        }
-        if !self.requests.is_empty() {
+        if self.queue_changed {
             self.service.queue_bell.ring();
         }
-        for request in self.requests {
-            self.service.feed.wake(request);
-        }
+        self.service.wake(&self.news);
         Ok(())
     }
 }
@@ -243,6 +300,21 @@ fn prepare(directory: &Path) -> Result<(), StartError> {
     std::fs::create_dir_all(directory.join(REPOSITORIES)).map_err(|source| StartError::DataDir {
         path: directory.to_owned(),
         source,
+    })
+}
+
+/// What is sealed in the database opens with the keys that it was sealed with, and tokens of one replica count at the
+/// others: keys that belong to something else are found now, not job by job.
+async fn check_keys(store: &Store, keys: &ServiceKeys) -> Result<(), StartError> {
+    let mut transaction = store.write().await?;
+    let database = instance::claim(&mut transaction, keys.instance).await?;
+    transaction.commit().await.map_err(StoreError::from)?;
+    if database == keys.instance {
+        return Ok(());
+    }
+    Err(StartError::OtherService {
+        database,
+        keys: keys.instance,
     })
 }
 

@@ -12,12 +12,15 @@ pub mod counters;
 pub mod definition_secrets;
 pub mod definitions;
 pub mod dialect;
+pub mod feeds;
+pub mod instance;
 pub mod logs;
 pub mod messages;
 pub mod overview;
 pub mod pats;
 pub mod plans;
 pub mod pools;
+mod postgres;
 pub mod principals;
 pub mod projects;
 pub mod reach;
@@ -28,13 +31,21 @@ pub mod roles;
 pub mod runs;
 pub mod schedules;
 pub mod sessions;
+mod sqlite;
 pub mod tasks;
 pub mod timelines;
 pub mod web_sessions;
 
+use crate::rules::news::News;
 use dialect::{Conn, Db, ReadConnection, WriteTransaction};
-use std::fs::File;
+use postgres::DatabaseUrl;
+pub use postgres::Listener;
+use sqlx::Executor;
+use sqlx::migrate::Migrator;
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Why the store could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +59,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: sqlx::Error,
+    },
+    /// The file does not hold the URL of a database. What it holds is not said: it may be a password.
+    #[error("failed to understand the database URL in {path}: {reason}")]
+    Url {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
     },
     /// The schema could not be brought up to date.
     #[error("failed to migrate the database: {0}")]
@@ -63,49 +82,51 @@ pub enum StoreError {
     },
 }
 
-/// The file whose lock whoever changes the schema holds.
-const LOCK: &str = "migration.lock";
-
-/// Waits until no other process changes the schema: a `pat` command may come in the moment in which the server makes
-/// the database, and SQLite's migrations have no lock of their own. The lock goes with the file that is answered.
-async fn lock(directory: &Path) -> std::io::Result<File> {
-    let path = directory.join(LOCK);
-    let locked = tokio::task::spawn_blocking(move || {
-        let file = File::options().create(true).append(true).open(path)?;
-        file.lock().map(|()| file)
-    });
-    locked.await.map_err(std::io::Error::other)?
+/// Where the database is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// SQLite: a file of this directory.
+    Directory(PathBuf),
+    /// PostgreSQL: at the URL that this file holds.
+    UrlFile(PathBuf),
 }
 
 /// The database: many readers, one writer.
 pub struct Store {
     readers: sqlx::Pool<Db>,
-    // One connection: writers queue here in order instead of colliding in the database.
+    // One connection: writers of this process queue here in order instead of colliding in the database.
     writer: sqlx::Pool<Db>,
+    /// What is shared with other replicas; none for SQLite, which one process uses.
+    shared: Option<DatabaseUrl>,
 }
 
 impl Store {
-    /// Opens the database of a data directory, making it when it is not there, and brings its schema up to date.
-    pub async fn open(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(dialect::FILE);
-        let open = |connections| {
-            let path = path.clone();
-            async move {
-                dialect::open(&path, connections)
-                    .await
-                    .map_err(|source| StoreError::Open { path, source })
-            }
-        };
-        let migrating = lock(directory).await.map_err(|source| StoreError::Open {
-            path: directory.join(LOCK),
-            source: source.into(),
-        })?;
-        let writer = open(1).await?;
-        sqlx::migrate!("./migrations").run(&writer).await?;
+    /// Opens the database, making what is missing, and brings its schema up to date.
+    pub async fn open(place: &Place) -> Result<Self, StoreError> {
+        match place {
+            Place::Directory(directory) => Self::open_sqlite(directory).await,
+            Place::UrlFile(file) => Self::open_postgres(DatabaseUrl::read(file)?).await,
+        }
+    }
+
+    async fn open_sqlite(directory: &Path) -> Result<Self, StoreError> {
+        let migrating = sqlite::lock(directory).await?;
+        let writer = sqlite::open(directory, 1).await?;
+        MIGRATIONS.run(&writer).await?;
         drop(migrating);
         Ok(Self {
-            readers: open(dialect::READERS).await?,
+            readers: sqlite::open(directory, sqlite::READERS).await?,
             writer,
+            shared: None,
+        })
+    }
+
+    async fn open_postgres(url: DatabaseUrl) -> Result<Self, StoreError> {
+        url.migrate().await?;
+        Ok(Self {
+            readers: url.open(postgres::READERS).await?,
+            writer: url.open(1).await?,
+            shared: Some(url),
         })
     }
 
@@ -116,7 +137,36 @@ impl Store {
 
     /// A transaction that may write; it is rolled back unless it is committed.
     pub async fn write(&self) -> Result<WriteTransaction, StoreError> {
-        Ok(self.writer.begin_with(dialect::BEGIN_WRITE).await?)
+        if self.shared.is_none() {
+            return Ok(self.writer.begin_with(sqlite::BEGIN).await?);
+        }
+        let mut transaction = self.writer.begin_with(postgres::BEGIN).await?;
+        transaction.execute(postgres::LOCK).await?;
+        Ok(transaction)
+    }
+
+    /// Tells the other replicas, if there can be any, once the transaction is committed.
+    pub async fn tell(&self, conn: &mut Conn, news: &News, sender: Uuid) -> Result<(), StoreError> {
+        if self.shared.is_some() {
+            for text in news.to_texts(sender) {
+                postgres::tell(conn, &text).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to hear what replicas tell each other; none where there can be no others.
+    pub async fn listen(&self) -> Result<Option<Listener>, StoreError> {
+        match &self.shared {
+            Some(url) => Ok(Some(url.listen().await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the database, as it is at one moment, to an empty file; only SQLite can.
+    pub async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
+        let mut connection = self.read().await?;
+        sqlite::copy(&mut connection, file).await
     }
 
     /// Whether the database answers.

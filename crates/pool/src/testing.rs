@@ -1,4 +1,9 @@
-//! The service in a test's own process, on a port of its own and with a directory of its own.
+//! The service in a test's own process, on a port of its own, with a directory of its own, and with a database of its
+//! own: SQLite, or PostgreSQL where `DAYFLY_TEST_POSTGRES` is the URL of a server.
+
+mod database;
+
+pub use database::create as create_database;
 
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::hook::WakeHook;
@@ -36,6 +41,7 @@ pub struct PoolBuilder {
     oidc_audiences: Vec<String>,
     options: Options,
     bounds: Bounds,
+    public_url: Option<String>,
 }
 
 /// A running service. It ends, and its directory goes, when the handle is dropped.
@@ -45,6 +51,7 @@ pub struct PoolHandle {
     clock: Option<Arc<ManualClock>>,
     directory: PathBuf,
     owns_directory: bool,
+    address: String,
 }
 
 impl PoolBuilder {
@@ -112,6 +119,13 @@ impl PoolBuilder {
         self
     }
 
+    /// As another replica of a service: with its database, its keys and its URL.
+    #[must_use]
+    pub fn beside(mut self, other: &PoolHandle) -> Self {
+        self.public_url = Some(other.url().to_owned());
+        self.directory(other.directory())
+    }
+
     /// Opens it without a listener and without background tasks: nothing happens but what the test does.
     pub async fn open(mut self) -> Result<Arc<Service>, TestError> {
         self.open_at("http://pool.test/default".to_owned()).await
@@ -123,6 +137,8 @@ impl PoolBuilder {
         });
         let settings = Settings {
             data_dir: directory.clone(),
+            database_url_file: database::url_file(directory).await?,
+            keys_file: None,
             public_url,
             poll_hold: self.poll_hold,
             retention: RETENTION,
@@ -142,7 +158,8 @@ impl PoolBuilder {
         let owns_directory = self.directory.is_none();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let scheme = self.options.tls.as_ref().map_or("http", |_| "https");
-        let public_url = format!("{scheme}://{}/default", listener.local_addr()?);
+        let address = format!("{scheme}://{}/default", listener.local_addr()?);
+        let public_url = self.public_url.clone().unwrap_or_else(|| address.clone());
         let service = self.open_at(public_url).await?;
         let directory = service.settings.data_dir.clone();
         let serving = tokio::spawn(server::serve(Arc::clone(&service), listener, self.options));
@@ -152,6 +169,7 @@ impl PoolBuilder {
             clock: self.clock,
             directory,
             owns_directory,
+            address,
         })
     }
 }
@@ -172,12 +190,18 @@ impl PoolHandle {
             oidc_audiences: Vec::new(),
             options: Options::default(),
             bounds: Bounds::default(),
+            public_url: None,
         }
     }
 
     /// The base URL, with the collection, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.service.settings.public_url
+    }
+
+    /// Where this replica itself is reached; [`Self::url`] unless it is beside another one.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// The data directory.
@@ -279,6 +303,7 @@ impl Drop for PoolHandle {
         self.service.shutdown.cancel();
         self.serving.abort();
         if self.owns_directory {
+            database::remove(&self.directory);
             // The operating system's own temporary directory is cleaned by others too.
             let _ = std::fs::remove_dir_all(&self.directory);
         }

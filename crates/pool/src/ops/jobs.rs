@@ -4,11 +4,12 @@ use super::endings::cancel_request;
 use super::runs::cancel_run;
 use crate::rules::access::{Caller, Scope, require_scope};
 use crate::rules::entities::Request;
+use crate::rules::feed;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::request;
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
-use crate::store::{projects, requests, runs};
+use crate::store::{feeds, projects, requests, runs};
 use dayfly_wire::ids::RequestId;
 use dayfly_wire::queue::{FeedPage, QueuedJob};
 use std::pin::pin;
@@ -70,16 +71,18 @@ impl Service {
             existing_job(&mut conn, project, id).await?;
         }
         self.watched(id).await?;
-        let bell = self.feed.bell(id);
+        let waiter = self.followers.wait_for(id);
         loop {
-            let mut woken = pin!(bell.notified());
+            let mut woken = pin!(waiter.bell().notified());
             woken.as_mut().enable();
             self.settle().await?;
-            let job = {
+            let (job, chunks) = {
                 let mut conn = self.store.read().await?;
-                existing_job(&mut conn, project, id).await?
+                // The job first: lines that came before its end are then not missed.
+                let job = existing_job(&mut conn, project, id).await?;
+                (job, feeds::after(&mut conn, id, after).await?)
             };
-            let page = self.feed.page(id, after);
+            let page = feed::page(chunks, after);
             let over = Instant::now() >= until || self.shutdown.is_cancelled();
             if !page.lines.is_empty() || job.is_finished() || over {
                 return Ok(FeedPage {

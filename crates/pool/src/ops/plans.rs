@@ -6,12 +6,13 @@ use crate::rules::access::{
     require_plan_writer,
 };
 use crate::rules::entities::{Plan, Request};
+use crate::rules::feed;
 use crate::rules::limits;
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::timeline::belongs_to;
 use crate::service::{Failure, Service, Unit};
 use crate::store::dialect::Conn;
-use crate::store::{plans, projects, records, requests, timelines};
+use crate::store::{feeds, plans, projects, records, requests, timelines};
 use dayfly_wire::ids::{PlanId, RecordId, TimelineId};
 use dayfly_wire::log::FeedLines;
 use dayfly_wire::timeline::{Record, Timeline};
@@ -183,8 +184,8 @@ impl Service {
         if lines.value.len() > most {
             return Err(limits::too_many("a call", "console lines", most).into());
         }
-        let mut conn = self.store.read().await?;
-        let plan = existing_plan(&mut conn, path).await?;
+        let mut unit = self.begin().await?;
+        let plan = existing_plan(unit.conn(), path).await?;
         check_own_timeline(&plan, timeline)?;
         if record.0 != claims.job.0 {
             return Err(Refusal::new(
@@ -193,7 +194,19 @@ impl Service {
             )
             .into());
         }
-        self.feed.push(claims.request, lines);
+        let kept = feed::cut(lines.value);
+        if !kept.is_empty() {
+            feeds::append(
+                unit.conn(),
+                claims.request,
+                lines.step_id,
+                lines.start_line,
+                &kept,
+            )
+            .await?;
+            unit.wake_readers(claims.request);
+            unit.commit().await?;
+        }
         Ok(())
     }
 }

@@ -15,11 +15,13 @@ impl Service {
     /// Does everything whose time has come.
     pub async fn sweep(&self) -> Result<(), Failure> {
         self.tell_unwatched().await?;
-        let now = self.now();
+        let (since, now) = (self.serving_since(), self.now());
         let anything = {
             let mut conn = self.store.read().await?;
             let timed = requests::timed(&mut conn).await?;
-            timed.iter().any(|held| request::due(held, now).is_some())
+            timed
+                .iter()
+                .any(|held| request::due(held, since, now).is_some())
                 || !sessions::expired(&mut conn, now).await?.is_empty()
         };
         if !anything {
@@ -31,7 +33,7 @@ impl Service {
             end_session(&mut unit, &session).await?;
         }
         for mut held in requests::timed(unit.conn()).await? {
-            if let Some(due) = request::due(&held, now) {
+            if let Some(due) = request::due(&held, since, now) {
                 act(&mut unit, &mut held, due).await?;
             }
         }
@@ -62,6 +64,8 @@ impl Service {
             }
             if let Err(error) = self.sweep().await {
                 tracing::error!(%error, "the sweep failed; it is repeated");
+                // Most likely the database is away, and with it whatever agents ask for.
+                self.was_away();
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Forgets what nobody needs any more, so that the database does not grow for ever.
 
+use crate::rules::feed;
 use crate::service::{Failure, Service};
-use crate::store::{assertions, contents, retention};
+use crate::store::{assertions, contents, feeds, retention};
+use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
 
 /// How often the service tidies up.
@@ -42,6 +44,8 @@ impl Service {
         let mut unit = self.begin().await?;
         assertions::forget_expired(unit.conn(), now).await?;
         unit.commit().await?;
+        let fed = now - feed::KEPT;
+        while self.forget_feeds(fed).await? > 0 && !self.shutdown.is_cancelled() {}
         let before = now - self.settings.retention;
         let mut forgotten = 0;
         loop {
@@ -53,6 +57,13 @@ impl Service {
             }
             forgotten += batch;
         }
+    }
+
+    async fn forget_feeds(&self, before: Timestamp) -> Result<usize, Failure> {
+        let mut unit = self.begin().await?;
+        let forgotten = feeds::forget(unit.conn(), before, BATCH).await?;
+        unit.commit().await?;
+        Ok(forgotten)
     }
 
     /// Tidies until the service ends.

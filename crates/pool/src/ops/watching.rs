@@ -19,7 +19,7 @@ impl Service {
     /// Somebody asks for a job's lines.
     pub(super) async fn watched(&self, id: RequestId) -> Result<(), Failure> {
         let hold = SignedDuration::try_from(self.settings.poll_hold).unwrap_or(GRACE);
-        if self.feed.watch(id, self.now() + hold + GRACE) {
+        if self.watches.watch(id, self.now() + hold + GRACE) {
             self.tell_interval(id, WATCHED).await?;
         }
         Ok(())
@@ -27,7 +27,7 @@ impl Service {
 
     /// Tells the agents of jobs that nobody watches any more.
     pub(super) async fn tell_unwatched(&self) -> Result<(), Failure> {
-        for id in self.feed.left(self.now()) {
+        for id in self.watches.left(self.now()) {
             self.tell_interval(id, UNWATCHED).await?;
         }
         Ok(())

@@ -10,6 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How long an agent holds a request without renewing its lock.
 pub const LOCK: SignedDuration = SignedDuration::from_mins(10);
+/// What an agent has, once the service is back, to renew the lock that it could not renew meanwhile.
+pub const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// The shortest time that agents take for a cancelled job.
 const LEAST_CANCEL: SignedDuration = SignedDuration::from_mins(1);
 /// What an agent has beyond the cancellation's time to report the end.
@@ -191,13 +193,16 @@ pub fn bumped(request: &Request, highest: i64) -> i64 {
     request.priority.max(highest.saturating_add(1))
 }
 
-/// What is due at `now`.
-pub fn due(request: &Request, now: Timestamp) -> Option<Due> {
+/// What is due at `now`, when the service serves since `since`: its own absence takes no job from an agent.
+pub fn due(request: &Request, since: Timestamp, now: Timestamp) -> Option<Due> {
     let allowed = |minutes: i64| SignedDuration::from_mins(minutes);
     if request.is_finished() {
         return None;
     }
-    if request.locked_until.is_some_and(|until| until <= now) {
+    if request
+        .locked_until
+        .is_some_and(|until| until.max(since + GRACE) <= now)
+    {
         return Some(Due::Lapsed);
     }
     if let Some(asked) = request.cancelled_at {
@@ -292,26 +297,44 @@ mod tests {
         assert_eq!(held.result, Some(TaskResult::Failed));
         assert_eq!(renew(&mut held, at(3)).unwrap_err().kind, Kind::JobNotFound);
         assert_eq!(cancel(&mut held, None, at(3)), Cancelled::AskedBefore);
-        assert_eq!(due(&held, at(10_000)), None);
+        assert_eq!(due(&held, at(0), at(10_000)), None);
     }
 
     #[test]
     fn what_is_due_depends_on_what_happened() {
         assert_eq!(
-            due(&request(1, &[]), at(10_000)),
+            due(&request(1, &[]), at(0), at(10_000)),
             None,
             "a queued job waits"
         );
         let mut held = running();
-        assert_eq!(due(&held, at(10)), None);
-        assert_eq!(due(&held, at(11)), Some(Due::Lapsed));
+        assert_eq!(due(&held, at(0), at(10)), None);
+        assert_eq!(due(&held, at(0), at(11)), Some(Due::Lapsed));
         renew(&mut held, at(60)).unwrap();
-        assert_eq!(due(&held, at(60)), None);
-        assert_eq!(due(&held, at(61)), Some(Due::Overran));
+        assert_eq!(due(&held, at(0), at(60)), None);
+        assert_eq!(due(&held, at(0), at(61)), Some(Due::Overran));
         assert!(matches!(cancel(&mut held, None, at(61)), Cancelled::Ask(_)));
         renew(&mut held, at(66)).unwrap();
-        assert_eq!(due(&held, at(66)), None, "the agent has a moment to report");
-        assert_eq!(due(&held, at(67)), Some(Due::Overdue));
+        assert_eq!(
+            due(&held, at(0), at(66)),
+            None,
+            "the agent has a moment to report"
+        );
+        assert_eq!(due(&held, at(0), at(67)), Some(Due::Overdue));
+    }
+
+    #[test]
+    fn a_lock_does_not_lapse_because_the_service_itself_was_away() {
+        let held = running();
+        let back = at(60);
+        assert_eq!(due(&held, back, at(60)), None);
+        assert_eq!(due(&held, back, at(64)), None);
+        assert_eq!(due(&held, back, at(65)), Some(Due::Lapsed), "nobody came");
+        let mut renewed = running();
+        renewed.timeout_minutes = 0;
+        renew(&mut renewed, at(62)).unwrap();
+        assert_eq!(due(&renewed, back, at(71)), None);
+        assert_eq!(due(&renewed, back, at(72)), Some(Due::Lapsed));
     }
 
     #[test]
@@ -319,7 +342,7 @@ mod tests {
         let mut held = running();
         held.timeout_minutes = 0;
         renew(&mut held, at(100_000)).unwrap();
-        assert_eq!(due(&held, at(100_001)), None);
+        assert_eq!(due(&held, at(0), at(100_001)), None);
     }
 
     #[test]

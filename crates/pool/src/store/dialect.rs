@@ -1,58 +1,44 @@
-//! Everything that depends on which database it is, and how values of ours become columns.
+//! What every database is spoken to with, and how values of ours become columns.
+//!
+//! SQLite and PostgreSQL take the same statements, by sqlx's driver for any database; what is different is in
+//! [`super::sqlite`] and [`super::postgres`].
 
 use super::StoreError;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{
-    Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
-    SqliteRow, SqliteSynchronous,
-};
-use sqlx::{ColumnIndex, Decode, Pool, Row as _, Type};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::{AnyConnection, ColumnIndex, Decode, Executor, Pool, Row as _, Type};
 use std::str::FromStr;
 use std::time::Duration;
 
 /// The database.
-pub type Db = Sqlite;
+pub type Db = Any;
 /// A connection to it.
-pub type Conn = SqliteConnection;
+pub type Conn = AnyConnection;
 /// A row of it.
-pub type Row = SqliteRow;
+pub type Row = AnyRow;
 /// A borrowed connection for reading.
 pub type ReadConnection = sqlx::pool::PoolConnection<Db>;
 /// A transaction that may write.
 pub type WriteTransaction = sqlx::Transaction<'static, Db>;
 
-/// The database's file in the data directory.
-pub const FILE: &str = "pool.db";
-/// Connections for reading.
-pub const READERS: u32 = 4;
-/// Takes the write lock at once: a transaction that reads first and then writes never has to be repeated.
-pub const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+/// How long somebody waits for a connection.
+const WAIT: Duration = Duration::from_secs(30);
 
-/// How long a writer waits for another process.
-const BUSY: Duration = Duration::from_secs(10);
-
-/// Opens the database. Its files are for this user alone: they hold hashes of tokens, and what jobs wrote.
-pub async fn open(path: &Path, connections: u32) -> Result<Pool<Db>, sqlx::Error> {
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // With a write-ahead log this loses no transaction when the process dies, only when the machine does.
-        .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(BUSY)
-        .foreign_keys(true);
-    SqlitePoolOptions::new()
+/// Connections that each begin with the statements `first`.
+pub(super) async fn connect(
+    options: AnyConnectOptions,
+    connections: u32,
+    first: &'static str,
+) -> Result<Pool<Db>, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    AnyPoolOptions::new()
         .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(30))
+        .acquire_timeout(WAIT)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(first).await.map(drop) })
+        })
         .connect_with(options)
         .await
 }

@@ -45,6 +45,14 @@ pub async fn next(
     row.as_ref().map(message).transpose()
 }
 
+/// The agents that have messages.
+pub async fn agents(conn: &mut Conn) -> Result<Vec<AgentId>, StoreError> {
+    let ids: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT agent_id FROM messages")
+        .fetch_all(conn)
+        .await?;
+    Ok(ids.into_iter().map(AgentId).collect())
+}
+
 /// One message.
 pub async fn find(
     conn: &mut Conn,

@@ -125,8 +125,8 @@ replicas=(--set replicaCount=2 --set postgresql.existingSecret=a --set keys.exis
 replicas+=(--set persistence.enabled=true --set persistence.accessMode=ReadWriteMany)
 refused dayfly-pool 'postgresql' "${replicas[@]}" --set postgresql.existingSecret=
 refused dayfly-pool 'keys' "${replicas[@]}" --set keys.existingSecret=
-refused dayfly-pool 'share the git repositories' "${replicas[@]}" --set persistence.enabled=false
-refused dayfly-pool 'share the git repositories' "${replicas[@]}" --set persistence.accessMode=ReadWriteOnce
+refused dayfly-pool 'share repositories and artifacts' "${replicas[@]}" --set persistence.enabled=false
+refused dayfly-pool 'share repositories and artifacts' "${replicas[@]}" --set persistence.accessMode=ReadWriteOnce
 
 [ $failed = 0 ] && echo "charts: ok"
 exit $failed

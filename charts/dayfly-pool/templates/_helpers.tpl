@@ -55,7 +55,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* Several replicas share everything: the database, the keys that seal what is in it, and the repositories. */}}
+{{/* Several replicas share everything: the database, the keys that seal what is in it, and the volume. */}}
 {{- define "dayfly-pool.checkReplicas" -}}
 {{- if gt (int .Values.replicaCount) 1 -}}
 {{- if not .Values.postgresql.existingSecret -}}
@@ -65,10 +65,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- fail "replicaCount above 1 needs keys.existingSecret: tokens of one replica must count at the others" -}}
 {{- end -}}
 {{- if not .Values.persistence.enabled -}}
-{{- fail "replicaCount above 1 needs persistence.enabled: the replicas share the git repositories" -}}
+{{- fail "replicaCount above 1 needs persistence.enabled: the replicas share repositories and artifacts" -}}
 {{- end -}}
 {{- if and (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") -}}
-{{- fail "replicaCount above 1 needs persistence.accessMode ReadWriteMany: the replicas share the git repositories" -}}
+{{- fail "replicaCount above 1 needs persistence.accessMode ReadWriteMany: the replicas share repositories and artifacts" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

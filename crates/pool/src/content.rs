@@ -220,7 +220,11 @@ impl Contents {
     pub fn forget(&self, hash: &str, now: SystemTime) -> io::Result<()> {
         let path = self.path(hash);
         let aside = self.incoming.join(Uuid::new_v4().to_string());
-        std::fs::rename(&path, &aside)?;
+        match std::fs::rename(&path, &aside) {
+            // Another replica has done it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed?,
+        }
         if is_old(&aside, now) {
             std::fs::remove_file(&aside)
         } else {
@@ -233,7 +237,10 @@ impl Contents {
         for file in std::fs::read_dir(&self.incoming)? {
             let path = file?.path();
             if age(&path, now).is_some_and(|age| age > life) {
-                std::fs::remove_file(path)?;
+                match std::fs::remove_file(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed?,
+                }
             }
         }
         Ok(())

@@ -82,6 +82,21 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether a text has a character that the database cannot keep.
+    pub fn is_about_a_character(&self) -> bool {
+        match self {
+            Self::Database(error) => {
+                let code = error.as_database_error().and_then(|error| error.code());
+                code.as_deref() == Some(postgres::BAD_CHARACTER)
+            }
+            Self::Open { .. } | Self::Url { .. } | Self::Migrate(_) | Self::Malformed { .. } => {
+                false
+            }
+        }
+    }
+}
+
 /// Where the database is.
 #[derive(Clone, Debug)]
 pub enum Place {

@@ -209,6 +209,18 @@ impl PoolHandle {
         &self.directory
     }
 
+    /// Everything that the service has written: its files, and the tables of a database that is elsewhere.
+    pub async fn at_rest(&self) -> Result<Vec<(String, Vec<u8>)>, TestError> {
+        let mut all = database::tables(&self.directory).await?;
+        for entry in std::fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.is_file() {
+                all.push((path.display().to_string(), std::fs::read(&path)?));
+            }
+        }
+        Ok(all)
+    }
+
     /// Every route as `METHOD /path`, sorted; a path's parameters are in braces.
     pub fn routes(&self) -> Vec<String> {
         crate::routes::list(self.url())

@@ -146,16 +146,12 @@ async fn a_job_that_waits_is_stored_sealed_only() {
     fixture.register("one").await;
     create(&fixture, &[("build", &[]), ("test", &["build"])]).await;
     let mut found = 0;
-    for entry in std::fs::read_dir(fixture.service.directory()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            let bytes = std::fs::read(&path).unwrap();
-            let clear = bytes.windows(13).any(|window| window == b"never-on-disk");
-            assert!(!clear, "{}", path.display());
-            found += usize::from(bytes.windows(8).any(|window| window == b"Job test"));
-        }
+    for (name, bytes) in fixture.service.at_rest().await.unwrap() {
+        let clear = bytes.windows(13).any(|window| window == b"never-on-disk");
+        assert!(!clear, "{name}");
+        found += usize::from(bytes.windows(8).any(|window| window == b"Job test"));
     }
-    assert!(found > 0, "the files that were searched hold the job");
+    assert!(found > 0, "what was searched holds the job");
 }
 
 #[tokio::test]

@@ -6,15 +6,18 @@
 
 mod common;
 
-use common::{DEADLINE, Fixture, TestAgent, agent_client, client, within};
+use common::{Answer, DEADLINE, Fixture, TestAgent, agent_client, ask_token, client, http, within};
 use dayfly_client::{Client, Credential};
+use dayfly_pool_service::clock::{Clock, SystemClock};
 use dayfly_pool_service::store::{Place, Store};
 use dayfly_pool_service::testing::{PoolHandle, create_database};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::log::FeedLines;
+use jiff::SignedDuration;
 use sqlx::{AnyConnection, Connection, Executor};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// A message must reach the other replica by a word, not by the look that happens every five seconds.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -180,6 +183,7 @@ async fn many_jobs_are_each_delivered_to_one_agent_whichever_replica_it_asks() {
     const AGENTS: usize = 6;
     const JOBS: usize = 60;
     let pair = Arc::new(Pair::start().await);
+    let done = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..AGENTS {
         let agent = pair.one.register(&format!("agent-{number}")).await;
@@ -188,20 +192,17 @@ async fn many_jobs_are_each_delivered_to_one_agent_whichever_replica_it_asks() {
         } else {
             pair.at_two(&agent)
         };
-        let pair = Arc::clone(&pair);
+        let (pair, done) = (Arc::clone(&pair), Arc::clone(&done));
         tasks.spawn(async move {
             let session = agent.open().await;
-            let mut done = Vec::new();
-            while let Ok(taken) =
-                tokio::time::timeout(Duration::from_secs(3), agent.take_job(&session)).await
-            {
+            loop {
+                let taken = agent.take_job(&session).await;
                 let mut event = taken.completed(TaskResult::Succeeded);
                 event.agent_shutting_down = false;
                 let worker = taken.client(&pair.one);
                 worker.raise_event(&taken.scope(), &event).await.unwrap();
-                done.push(taken.message.request_id);
+                done.lock().unwrap().push(taken.message.request_id);
             }
-            done
         });
     }
     let two = pair.admin_of_two();
@@ -216,9 +217,112 @@ async fn many_jobs_are_each_delivered_to_one_agent_whichever_replica_it_asks() {
         let job = serde_json::from_value(job).unwrap();
         queued.push(admin.queue_job("demo", &job).await.unwrap().request_id);
     }
-    let mut done: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    let all = async {
+        while done.lock().unwrap().len() < JOBS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        // No agent ends but by failing.
+        ended = tasks.join_next() => panic!("an agent ended: {ended:?}"),
+        waited = tokio::time::timeout(DEADLINE * 3, all) => waited.unwrap(),
+    }
+    let left = two.unfinished_requests(pair.one.pool).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    let mut done = done.lock().unwrap().clone();
     done.sort();
     assert_eq!(done, queued, "each job once");
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn an_assertion_that_is_repeated_at_another_replica_gets_the_same_token_and_later_none() {
+    let clock = SystemClock.now();
+    let one = PoolHandle::builder().manual_clock(clock);
+    let one = Fixture::on(one.start().await.unwrap()).await;
+    let two = PoolHandle::builder()
+        .beside(&one.service)
+        .manual_clock(clock);
+    let two = two.start().await.unwrap();
+    let agent = one.register("a").await;
+    let authorization = agent.record.authorization.as_ref().unwrap();
+    let audience = authorization.authorization_url.as_ref().unwrap();
+    let client = authorization.client_id.unwrap();
+    let assertion = agent
+        .key
+        .sign_assertion(client, audience, Uuid::new_v4(), clock)
+        .unwrap();
+    let at = |replica: &PoolHandle| format!("{}/_apis/oauth2/token", replica.address());
+    let (at_one, at_two) = (at(&one.service), at(&two));
+    let (first, second) = tokio::join!(
+        ask_token(&at_one, assertion.expose()),
+        ask_token(&at_two, assertion.expose())
+    );
+    assert_eq!(first.0, 200, "{}", first.1);
+    assert_eq!(first, second, "both at once");
+    let step = SignedDuration::from_secs(29);
+    for replica in [&one.service, &two] {
+        replica.advance(step).await.unwrap();
+    }
+    assert_eq!(ask_token(&at_two, assertion.expose()).await, first);
+    for replica in [&one.service, &two] {
+        replica.advance(SignedDuration::from_secs(2)).await.unwrap();
+    }
+    for url in [&at_one, &at_two] {
+        let (status, answer) = ask_token(url, assertion.expose()).await;
+        assert_eq!((status, &answer["error"]), (400, &"invalid_client".into()));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_session_of_the_web_page_counts_at_every_replica_and_ends_at_every_replica() {
+    let pair = Pair::start().await;
+    let (one, two) = (pair.one.service.address(), pair.two.address());
+    let origin = pair.one.service.url().trim_end_matches("/default");
+    let session = |method: &str, address: &str| {
+        http()
+            .request(method.parse().unwrap(), format!("{address}/_web/session"))
+            .header("origin", origin)
+    };
+    let token = serde_json::json!({"token": pair.one.pat.expose()});
+    let signed_in = Answer::of(session("POST", one).json(&token)).await;
+    assert_eq!(signed_in.status, 200, "{}", signed_in.body);
+    let cookie = signed_in.headers["set-cookie"].to_str().unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let look = async |address: &str| {
+        let url = format!("{address}/_apis/distributedtask/pools");
+        Answer::of(http().get(url).header("cookie", cookie))
+            .await
+            .status
+    };
+    assert_eq!((look(one).await, look(two).await), (200, 200));
+    let left = Answer::of(session("DELETE", two).header("cookie", cookie)).await;
+    assert!(left.status < 300, "{} {}", left.status, left.body);
+    assert_eq!((look(one).await, look(two).await), (401, 401));
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn a_text_that_the_database_cannot_keep_is_the_callers_fault() {
+    let fixture = Fixture::start().await;
+    fixture.register("a").await;
+    let queued = fixture.queue().await;
+    let cancel = |reason: &str| {
+        let path = format!("/demo/_apis/dayfly/jobs/{}/cancel", queued.request_id);
+        let body = serde_json::json!({"reason": reason});
+        let fixture = &fixture;
+        async move {
+            fixture
+                .call("POST", &path, Some(&fixture.pat), Some(body))
+                .await
+        }
+    };
+    let refused = cancel("a\u{0}b").await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body.contains("NUL"), "{}", refused.body);
+    let cancelled = cancel("a b").await;
+    assert!(cancelled.status < 300, "{}", cancelled.body);
 }
 
 #[tokio::test]

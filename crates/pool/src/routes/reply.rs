@@ -128,6 +128,10 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(refusal) => refusal.into(),
+            Failure::Store(error) if error.is_about_a_character() => {
+                Refusal::invalid("a text has the character NUL, which the database cannot keep")
+                    .into()
+            }
             Failure::Store(_)
             | Failure::Sealed(_)
             | Failure::Git(_)

@@ -20,6 +20,8 @@ pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock(110386840822905)";
 const FIRST: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
                      SET idle_in_transaction_session_timeout = '30s'";
 
+/// The code of a text that has a character which PostgreSQL does not keep: NUL.
+pub(super) const BAD_CHARACTER: &str = "22021";
 /// Where replicas tell each other whom to wake.
 const CHANNEL: &str = "dayfly_pool";
 

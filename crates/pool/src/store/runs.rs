@@ -347,6 +347,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_of_before_is_a_run_of_one_job() {
+        sqlx::any::install_default_drivers();
         let mut conn = Conn::connect("sqlite::memory:").await.unwrap();
         for statements in [BEFORE[0], BEFORE[1], ROWS] {
             sqlx::raw_sql(statements).execute(&mut conn).await.unwrap();

@@ -33,6 +33,27 @@ pub async fn create(server: &str) -> Result<String, TestError> {
     Ok(options.database_url.to_string())
 }
 
+/// Every table of the directory's database as text, by its name; none for SQLite.
+pub(super) async fn tables(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, TestError> {
+    let Ok(url) = std::fs::read_to_string(directory.join(FILE)) else {
+        return Ok(Vec::new());
+    };
+    let mut conn = AnyConnection::connect(&url).await?;
+    let names = "SELECT CAST(table_name AS TEXT) FROM information_schema.tables \
+                 WHERE table_schema = 'public'";
+    let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&mut conn).await?;
+    let mut tables = Vec::with_capacity(names.len());
+    for name in names {
+        let rows = format!("SELECT CAST(row_to_json({name}) AS TEXT) FROM {name}");
+        let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(rows))
+            .fetch_all(&mut conn)
+            .await?;
+        tables.push((name, rows.join("\n").into_bytes()));
+    }
+    conn.close().await?;
+    Ok(tables)
+}
+
 /// Removes the database of a directory, with whoever still uses it. It is called where nothing can be awaited.
 pub(super) fn remove(directory: &Path) {
     let (Ok(server), Ok(url)) = (

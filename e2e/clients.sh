@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Installs the client libraries that tests drive the pool service with, outside the tree: the versions that
-# crates/pool/tests/clients/ pins. Python, Node and git-lfs are installed from Debian's packages if they are missing.
+# Installs the libraries of other people that tests use, outside the tree: the clients that drive the pool service, and
+# what tasks are written with. crates/pool/tests/clients/ and agent-image/tests/tasks/ pin the versions. Python, Node and
+# git-lfs are installed from Debian's packages if they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pins="$PWD/crates/pool/tests/clients"
+task_pins="$PWD/agent-image/tests/tasks"
 into="${DAYFLY_CACHE:-$HOME/.cache/dayfly}/clients"
 
 log() { echo "clients: $*"; }
@@ -53,13 +55,14 @@ python_packages() {
     --root-user-action=ignore --requirement "$pins/requirements.txt" --target "$1"
 }
 
-node_packages() {
-  cp "$pins/package.json" "$pins/package-lock.json" "$1"
-  npm ci --prefix "$1" --silent --ignore-scripts --no-audit --no-fund
+node_packages() { # pins into
+  cp "$1/package.json" "$1/package-lock.json" "$2"
+  npm ci --prefix "$2" --silent --ignore-scripts --no-audit --no-fund
 }
 
 install_debian_packages
 mkdir -p "$into"
 install_into python "$pins/requirements.txt" python_packages
-install_into node "$pins/package-lock.json" node_packages
+install_into node "$pins/package-lock.json" node_packages "$pins"
+install_into tasks "$task_pins/package-lock.json" node_packages "$task_pins"
 log "$into"

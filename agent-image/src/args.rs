@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Runs one Azure Pipelines job and leaves.
@@ -75,6 +76,39 @@ pub struct ListenArgs {
     /// Where log pages wait to be sent.
     #[arg(long, env = "DAYFLY_PAGES", default_value = "/dayfly/pages")]
     pub pages: PathBuf,
+    /// Archives of tasks that need not be downloaded, as ID_VERSION.zip; looked into when it is there.
+    #[arg(long, env = "DAYFLY_TASK_CACHE", default_value = "/dayfly/task-cache")]
+    pub task_cache: PathBuf,
+    /// Which tasks are given the job's token.
+    #[arg(
+        long,
+        env = "DAYFLY_TOKEN_FOR_TASKS",
+        value_enum,
+        default_value = "installed"
+    )]
+    pub token_for_tasks: TokenForTasks,
+}
+
+/// Which tasks are given the job's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum TokenForTasks {
+    /// Those that the service's catalogue serves, as long as their files are what it served.
+    Installed,
+    /// Those of a short list that is built in, unless the job says that they are not the service's own.
+    Listed,
+    /// None.
+    None,
+}
+
+impl std::fmt::Display for TokenForTasks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Installed => "installed",
+            Self::Listed => "listed",
+            Self::None => "none",
+        })
+    }
 }
 
 /// `step-host`.
@@ -93,6 +127,9 @@ pub struct StepHostArgs {
     /// Where script bodies go; memory, in a pod.
     #[arg(long, env = "DAYFLY_SCRIPTS", default_value = "/dayfly/scripts")]
     pub scripts: PathBuf,
+    /// Where the agent puts tasks; nothing in the job container can write it, in a pod.
+    #[arg(long, env = "DAYFLY_TASKS", default_value = "/dayfly/tasks")]
+    pub tasks: PathBuf,
     /// For development: serve without being process 1, and kill only what descends from this process.
     #[arg(long, hide = true)]
     pub not_process_one: bool,

@@ -1,6 +1,7 @@
 //! What the listener and the worker say to each other, over a socket that the worker inherits. The job message
 //! travels as the first frame's payload; nothing secret is in arguments, environment or files.
 
+use crate::args::TokenForTasks;
 use crate::host::frame::{FrameCodec, Limits};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::AgentId;
@@ -86,4 +87,10 @@ pub(crate) struct Facts {
     pub(crate) job_work: String,
     /// Where script bodies go, as steps see it.
     pub(crate) job_scripts: String,
+    /// Where tasks are, as steps see it; the agent has them on the work volume.
+    pub(crate) job_tasks: String,
+    /// Archives of tasks that need not be downloaded.
+    pub(crate) task_cache: PathBuf,
+    /// Which tasks are given the job's token.
+    pub(crate) token_for_tasks: TokenForTasks,
 }

@@ -156,6 +156,9 @@ fn facts(args: ListenArgs, claimed: &Claimed, step_host: &StepHost) -> Facts {
         pages: args.pages,
         job_work: step_host.work.clone(),
         job_scripts: step_host.scripts.clone(),
+        job_tasks: step_host.tasks.clone(),
+        task_cache: args.task_cache,
+        token_for_tasks: args.token_for_tasks,
     }
 }
 

@@ -17,11 +17,13 @@ pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod repository_credential;
 pub mod result;
+pub(crate) mod rows;
 pub(crate) mod secret_forms;
 pub(crate) mod secrets;
 pub(crate) mod step;
 pub(crate) mod steps;
 pub(crate) mod system_variables;
+pub(crate) mod tasks;
 pub(crate) mod variables;
 
 use crate::args::WorkerArgs;
@@ -97,8 +99,17 @@ async fn run(args: &WorkerArgs) -> Result<Option<dayfly_wire::event::TaskResult>
         reporter.clone(),
     ));
     let variables = Variables::from_message(&message.variables);
-    let job = Job::new(facts, message, link, listener, reporter, variables, volume);
-    Ok(job.run(unmasked, sending, &destination).await)
+    let job = Job::new(
+        facts,
+        message,
+        link,
+        listener,
+        reporter,
+        variables,
+        volume,
+        destination,
+    );
+    Ok(job.run(unmasked, sending).await)
 }
 
 fn stream(descriptor: OwnedFd) -> io::Result<UnixStream> {

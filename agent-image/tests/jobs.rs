@@ -175,7 +175,7 @@ async fn a_task_that_is_not_known_fails_the_job_at_once_and_says_which() {
     assert!(
         initialize.issues[0]
             .message
-            .contains("Gradle (version 3.1.2)")
+            .contains("Gradle (3.1.2) is not in the service's catalogue")
     );
     assert!(!outcome.log.contains("never"));
     assert_eq!(outcome.record("CmdLine").result, Some(TaskResult::Skipped));

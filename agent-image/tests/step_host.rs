@@ -72,6 +72,7 @@ impl StepHost {
             environment: vec![("GIVEN".to_owned(), "value".to_owned())],
             prepend_path: vec!["/prepended".to_owned()],
             directory: "/".to_owned(),
+            descriptor: None,
         };
         self.ask(Request::Start { process, program }).await;
     }
@@ -145,6 +146,7 @@ async fn what_cannot_be_started_is_refused_with_a_reason() {
         environment: Vec::new(),
         prepend_path: Vec::new(),
         directory: "/".to_owned(),
+        descriptor: None,
     };
     host.ask(Request::Start {
         process: 4,

@@ -22,7 +22,7 @@ pub struct Limits {
 /// Between agent and step host: a process with its whole environment, a piece of a file.
 pub const STEP_HOST: Limits = Limits {
     header: 4 << 20,
-    payload: 1 << 20,
+    payload: 4 << 20,
 };
 
 const LENGTHS: usize = 8;
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_bounds_is_refused_before_it_is_buffered() {
-        for (header, payload) in [(u32::MAX, 0), (0, u32::MAX), (4 << 20, (1 << 20) + 1)] {
+        for (header, payload) in [(u32::MAX, 0), (0, u32::MAX), (4 << 20, (4 << 20) + 1)] {
             let mut buffer = BytesMut::new();
             buffer.put_u32_le(header);
             buffer.put_u32_le(payload);

@@ -158,8 +158,12 @@ impl Link {
         }
     }
 
-    /// Starts a program.
-    pub(crate) async fn start(&self, program: Program) -> Result<Process, HostError> {
+    /// Starts a program; it reads the payload from the descriptor that [`Program::descriptor`] tells it.
+    pub(crate) async fn start(
+        &self,
+        program: Program,
+        payload: Bytes,
+    ) -> Result<Process, HostError> {
         let number = self.next_number();
         let (sender, events) = mpsc::channel(PENDING_OUTPUT);
         self.lock().processes.insert(number, sender);
@@ -167,7 +171,7 @@ impl Link {
             process: number,
             program,
         };
-        let started = self.ask_numbered(number, request, Bytes::new()).await;
+        let started = self.ask_numbered(number, request, payload).await;
         if started.is_err() {
             self.lock().processes.remove(&number);
         }

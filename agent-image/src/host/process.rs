@@ -3,12 +3,15 @@
 use super::frame::Frame;
 use super::protocol::{Answer, Exit, PIECE, ProcessNumber, Program, Stream};
 use super::survivors::signal_group;
+use crate::inherited;
 use bytes::Bytes;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,12 +43,13 @@ pub(crate) struct Started {
 }
 
 /// Starts a program in a group of its own.
-pub(crate) fn start(program: Program) -> io::Result<Started> {
+pub(crate) fn start(program: Program, payload: &[u8]) -> io::Result<Started> {
     let Program {
         argv,
         environment,
         prepend_path,
         directory,
+        descriptor,
     } = program;
     let (file, arguments) = argv
         .split_first()
@@ -74,7 +78,17 @@ pub(crate) fn start(program: Program) -> io::Result<Started> {
             .or_else(|| std::env::var_os("PATH"));
         command.env("PATH", joined_path(&prepend_path, path)?);
     }
+    let given = match descriptor {
+        Some(name) => {
+            let given = in_memory(payload)?;
+            command.env(name, given.as_raw_fd().to_string());
+            inherited::share(&given)?;
+            Some(given)
+        }
+        None => None,
+    };
     let mut child = command.spawn()?;
+    drop(given);
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     // Best effort: the process may have ended, and a container may forbid it.
     let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
@@ -85,6 +99,14 @@ pub(crate) fn start(program: Program) -> io::Result<Started> {
         pid,
         output: [out.into(), error.into()],
     })
+}
+
+/// A file without a name, ready to be read.
+fn in_memory(content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("given", MemfdFlags::CLOEXEC)?);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// The container's own environment: the image's and the template's, without what is ours.

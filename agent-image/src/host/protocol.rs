@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol. Both sides come from one image, so there is no negotiation.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A process, numbered by the agent.
 pub type ProcessNumber = u32;
@@ -89,6 +89,9 @@ pub struct Program {
     pub prepend_path: Vec<String>,
     /// The working directory.
     pub directory: String,
+    /// The environment variable that tells the program the number of a descriptor, from which it reads the frame's
+    /// payload; none when there is no payload. What travels so is in no environment that others could read.
+    pub descriptor: Option<String>,
 }
 
 /// From the step host.
@@ -103,6 +106,8 @@ pub enum Answer {
         work: String,
         /// Where script bodies go.
         scripts: String,
+        /// Where tasks are.
+        tasks: String,
     },
     /// The request was done.
     Done {

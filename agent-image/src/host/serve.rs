@@ -145,6 +145,7 @@ impl Host {
             version: VERSION,
             work: args.work.display().to_string(),
             scripts: args.scripts.display().to_string(),
+            tasks: args.tasks.display().to_string(),
         })
         .await;
     }
@@ -171,7 +172,7 @@ impl Host {
     async fn handle(&mut self, request: Frame<Request>) {
         let Frame { header, payload } = request;
         match header {
-            Request::Start { process, program } => self.start(process, program).await,
+            Request::Start { process, program } => self.start(process, program, &payload).await,
             Request::Stop { process } => self.stop(process),
             Request::Write {
                 request,
@@ -206,8 +207,8 @@ impl Host {
     }
 
     /// No wait between the start and the entry in the tables: the process cannot be reaped before it is known.
-    async fn start(&mut self, number: ProcessNumber, program: Program) {
-        let started = match process::start(program) {
+    async fn start(&mut self, number: ProcessNumber, program: Program, payload: &[u8]) {
+        let started = match process::start(program, payload) {
             Ok(started) => started,
             Err(error) => {
                 let reason = error.to_string();

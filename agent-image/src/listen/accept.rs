@@ -46,6 +46,7 @@ pub(crate) struct StepHost {
     pub(crate) stream: UnixStream,
     pub(crate) work: String,
     pub(crate) scripts: String,
+    pub(crate) tasks: String,
 }
 
 impl HostSocket {
@@ -79,10 +80,12 @@ async fn greet(stream: UnixStream) -> Result<StepHost, AcceptError> {
             version: VERSION,
             work,
             scripts,
+            tasks,
         } if parts.read_buf.is_empty() => Ok(StepHost {
             stream: parts.io,
             work,
             scripts,
+            tasks,
         }),
         _ => Err(AcceptError::Greeting),
     }

@@ -10,6 +10,15 @@ use std::collections::BTreeMap;
 pub(crate) enum Effect {
     /// Set a variable for the steps that follow.
     SetVariable(SetVariable),
+    /// Set a variable for the other parts of the same step.
+    SetTaskVariable {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+        /// Whether it is masked.
+        secret: bool,
+    },
     /// Mask this text from now on.
     AddSecret(String),
     /// Add an issue.
@@ -34,6 +43,8 @@ pub(crate) enum Effect {
         result: TaskResult,
         /// What a person reads.
         message: String,
+        /// The step is over, whatever its process does.
+        done: bool,
     },
     /// Put a directory before `PATH` for the steps that follow.
     PrependPath(String),
@@ -59,6 +70,7 @@ pub(crate) struct SetVariable {
 pub(crate) fn interpret(command: Command) -> Effect {
     match (command.area.as_str(), command.event.as_str()) {
         ("task", "setvariable") => set_variable(command),
+        ("task", "settaskvariable") => set_task_variable(command),
         ("task", "setsecret") => Effect::AddSecret(command.data),
         ("task", "logissue" | "issue") => issue(command),
         ("task", "setprogress") => Effect::Progress {
@@ -102,6 +114,19 @@ fn set_variable(command: Command) -> Effect {
         read_only: command.flag("isreadonly"),
         value: command.data,
     })
+}
+
+fn set_task_variable(command: Command) -> Effect {
+    match command.property("variable").map(ToOwned::to_owned) {
+        Some(name) => Effect::SetTaskVariable {
+            name,
+            secret: command.flag("issecret"),
+            value: command.data,
+        },
+        None => {
+            Effect::Fail("The command task.settaskvariable needs the property variable.".to_owned())
+        }
+    }
 }
 
 fn issue(command: Command) -> Effect {
@@ -156,6 +181,7 @@ fn complete(command: Command) -> Effect {
     };
     Effect::Complete {
         result,
+        done: command.flag("done"),
         message: command.data,
     }
 }

@@ -1,9 +1,10 @@
 //! The end of a job: what is cleaned up, and the last call.
 
 use super::job::Job;
+use super::plan::{Kind, Planned};
 use super::report::sender::{Destination, Sending};
 use super::result::merge;
-use super::step::StepRow;
+use super::step::{self, StepRow};
 use crate::backoff::{doubling, jitter};
 use crate::control::FromWorker;
 use dayfly_client::Error;
@@ -21,20 +22,29 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often a refusal is tried again that trying again is not known to mend.
 const REFUSALS: u32 = 5;
 
-/// The post-job parts. A checkout leaves no credential behind, so there is nothing to undo.
-pub(crate) async fn post_job(job: &mut Job, rows: &[StepRow]) {
-    for row in rows {
-        let record = job.writer(row.id);
-        record.begin();
-        if job.checked_out == 0 || job.lost.is_some() {
-            record.complete(TaskResult::Skipped, None);
-            continue;
+/// The post-job parts, in order.
+pub(crate) async fn post_job(job: &mut Job, parts: Vec<Planned>, rows: &[StepRow]) {
+    for (part, row) in parts.into_iter().zip(rows) {
+        if part.kind == Kind::Checkout {
+            after_checkout(job, row);
+        } else {
+            step::run(job, part, row).await;
+            job.note_cancellation();
         }
-        record.section(&format!("Starting: {}", row.name));
-        record.write("No credential was stored with the sources.");
-        record.section(&format!("Finishing: {}", row.name));
-        record.complete(TaskResult::Succeeded, None);
     }
+}
+
+/// A checkout leaves no credential behind, so there is nothing to undo.
+fn after_checkout(job: &Job, row: &StepRow) {
+    let record = job.writer(row.id);
+    record.begin();
+    if job.checked_out == 0 || job.lost.is_some() {
+        return record.complete(TaskResult::Skipped, None);
+    }
+    record.section(&format!("Starting: {}", row.name));
+    record.write("No credential was stored with the sources.");
+    record.section(&format!("Finishing: {}", row.name));
+    record.complete(TaskResult::Succeeded, None);
 }
 
 /// Kills what is left in the job container.
@@ -43,6 +53,13 @@ pub(crate) async fn finalize(job: &mut Job, row: &StepRow) {
     record.begin();
     record.section(&format!("Starting: {}", row.name));
     if job.lost.is_none() {
+        record.write("Cleaning up task key");
+        let key = format!(
+            "{}/_temp/.taskkey",
+            job.facts.job_work.trim_end_matches('/')
+        );
+        // It opens nothing that outlives the tasks; if the container is gone, so is it.
+        let _ = job.link.remove(&key).await;
         record.write("Start cleaning up orphan processes.");
         match job.link.kill_everything().await {
             Ok(processes) => {
@@ -59,11 +76,7 @@ pub(crate) async fn finalize(job: &mut Job, row: &StepRow) {
 }
 
 /// Sends what is left and raises the job's end; `None` when the service does not have it.
-pub(crate) async fn report(
-    job: Job,
-    sending: Sending,
-    destination: &Destination,
-) -> Option<TaskResult> {
+pub(crate) async fn report(job: Job, sending: Sending) -> Option<TaskResult> {
     let mut result = job.result.unwrap_or(TaskResult::Succeeded);
     job.record
         .section(&format!("Finishing: {}", job.message.job_display_name));
@@ -76,7 +89,7 @@ pub(crate) async fn report(
     job.listener.say(FromWorker::Ending { result }).await;
     job.listener.may_complete().await;
     let event = completed(&job, job.message.request_id, result);
-    if !raise(destination, &event).await {
+    if !raise(&job.destination, &event).await {
         return None;
     }
     job.listener.say(FromWorker::Reported { result }).await;

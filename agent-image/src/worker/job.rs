@@ -3,14 +3,18 @@
 use super::finish;
 use super::listener::Listener;
 use super::place::WorkVolume;
-use super::plan::{self, Planned};
+use super::plan::{self, Kind, Parts, Planned};
 use super::record::RecordWriter;
 use super::report::sender::{Destination, Reporter, Sending};
 use super::result::{merge, merge_into_job, status_word};
+use super::rows::Rows;
 use super::secrets::Unmasked;
 use super::step::{self, StepRow};
 use super::steps::checkout;
+use super::steps::node::Node;
 use super::system_variables::system_variables;
+use super::tasks::TaskVariables;
+use super::tasks::fetch::fetch;
 use super::variables::Variables;
 use crate::control::Facts;
 use crate::host::link::Link;
@@ -18,8 +22,8 @@ use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::RecordId;
 use dayfly_wire::job::{JobMessage, Step, builtin};
 use dayfly_wire::timeline::{JOB, Record, RecordState, TASK};
+use std::collections::HashMap;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// Everything that steps share.
 pub(crate) struct Job {
@@ -31,6 +35,12 @@ pub(crate) struct Job {
     pub(crate) reporter: Arc<Reporter>,
     pub(crate) variables: Variables,
     pub(crate) volume: WorkVolume,
+    /// Where the service is, with the job's token.
+    pub(crate) destination: Destination,
+    /// The variables of each step's task.
+    pub(crate) task_variables: HashMap<RecordId, TaskVariables>,
+    /// The job image's node, once a task needed it.
+    pub(crate) node: Option<Node>,
     /// Directories that steps put before `PATH`, the latest last.
     pub(crate) prepend_path: Vec<String>,
     /// The result so far.
@@ -53,6 +63,7 @@ impl Job {
         reporter: Arc<Reporter>,
         mut variables: Variables,
         volume: WorkVolume,
+        destination: Destination,
     ) -> Self {
         let architecture = crate::listen::architecture();
         for (name, value) in system_variables(&facts, &message, architecture) {
@@ -68,6 +79,9 @@ impl Job {
             reporter,
             variables,
             volume,
+            destination,
+            task_variables: HashMap::new(),
+            node: None,
             prepend_path: Vec::new(),
             result: None,
             lost: None,
@@ -78,29 +92,36 @@ impl Job {
     }
 
     /// Runs all steps and reports the end; `None` when the end could not be reported.
-    pub(crate) async fn run(
-        mut self,
-        unmasked: Unmasked,
-        sending: Sending,
-        destination: &Destination,
-    ) -> Option<TaskResult> {
+    pub(crate) async fn run(mut self, unmasked: Unmasked, sending: Sending) -> Option<TaskResult> {
         let steps = std::mem::take(&mut self.message.steps);
         self.begin();
         self.refresh_variables();
-        let rows = self.publish_rows(&steps);
-        match self.initialize(&rows.initialize, steps, &unmasked) {
-            Some(planned) => {
-                for (planned, row) in planned.into_iter().zip(&rows.steps) {
-                    self.note_cancellation();
-                    step::run(&mut self, planned, row).await;
-                }
+        let mut rows = self.publish_rows(&steps);
+        match self.initialize(&rows.initialize, steps, &unmasked).await {
+            Some(parts) => {
+                self.publish_parts(&mut rows, &parts);
+                self.run_all(parts.pre, &rows.pre).await;
+                self.run_all(parts.main, &rows.main).await;
                 self.note_cancellation();
+                finish::post_job(&mut self, parts.post, &rows.post).await;
             }
-            None => self.skip(&rows.steps),
+            None => {
+                self.skip(&rows.main);
+                self.skip(&rows.post);
+            }
         }
-        finish::post_job(&mut self, &rows.post).await;
         finish::finalize(&mut self, &rows.finalize).await;
-        finish::report(self, sending, destination).await
+        finish::report(self, sending).await
+    }
+
+    async fn run_all(&mut self, parts: Vec<Planned>, rows: &[StepRow]) {
+        for part in parts {
+            let is_its = |row: &&StepRow| row.step == Some(part.step.id);
+            if let Some(row) = rows.iter().find(is_its) {
+                self.note_cancellation();
+                step::run(self, part, row).await;
+            }
+        }
     }
 
     fn begin(&self) {
@@ -125,36 +146,36 @@ impl Job {
             .collect();
         let is_checkout = |step: &Step| step.reference.id.0 == builtin::CHECKOUT;
         self.checkouts = named.iter().filter(|(step, _)| is_checkout(step)).count();
-        let own = |name: String| StepRow {
-            id: RecordId(Uuid::new_v4()),
-            name,
-            ref_name: None,
-            task: None,
-        };
-        let rows = Rows {
-            initialize: own("Initialize job".to_owned()),
-            steps: named
-                .iter()
-                .map(|(step, name)| StepRow {
-                    id: step.id,
-                    name: name.clone(),
-                    ref_name: step.name.clone(),
-                    task: Some(step.reference.clone()),
-                })
-                .collect(),
-            // In reverse: what came first is cleaned up last.
-            post: named
-                .iter()
-                .rev()
-                .filter(|(step, _)| is_checkout(step))
-                .map(|(_, name)| own(format!("Post-job: {name}")))
-                .collect(),
-            finalize: own("Finalize Job".to_owned()),
-        };
+        let rows = Rows::new(&named);
         for (row, order) in rows.all().zip(1..) {
             self.publish(row, order);
         }
         rows
+    }
+
+    /// Tasks were fetched, so it is known now what they do before and after the steps.
+    fn publish_parts(&self, rows: &mut Rows, parts: &Parts) {
+        let known: Vec<RecordId> = rows.all().map(|row| row.id).collect();
+        rows.complete(parts);
+        for (row, order) in rows.all().zip(1..) {
+            if known.contains(&row.id) {
+                let change = Record {
+                    id: row.id,
+                    order: Some(order),
+                    ..Record::default()
+                };
+                self.reporter.outbox(|outbox| outbox.update(change));
+            } else {
+                self.publish(row, order);
+            }
+        }
+        for row in &rows.main {
+            if !parts.main.iter().any(|part| part.step.id == row.id) {
+                let reason = "The task runs before or after the steps only.".to_owned();
+                self.writer(row.id)
+                    .complete(TaskResult::Skipped, Some(reason));
+            }
+        }
     }
 
     fn step_name(&self, step: &Step) -> String {
@@ -189,13 +210,13 @@ impl Job {
         RecordWriter::new(id, Arc::clone(&self.reporter), debug)
     }
 
-    /// Plans the steps; `None` fails the job.
-    fn initialize(
+    /// Plans the steps and fetches their tasks; `None` fails the job.
+    async fn initialize(
         &mut self,
         row: &StepRow,
         steps: Vec<Step>,
         unmasked: &Unmasked,
-    ) -> Option<Vec<Planned>> {
+    ) -> Option<Parts> {
         let mut record = self.writer(row.id);
         record.begin();
         record.section("Starting: Initialize job");
@@ -212,18 +233,48 @@ impl Job {
         warn_unmasked(&mut record, unmasked);
         record.write("Prepare build directory.");
         record.write("Set build variables.");
-        let planned = plan::plan(steps);
-        let result = match &planned {
+        let parts = match plan::plan(steps) {
+            Ok(mut planned) => match self.fetch_tasks(&mut planned, &mut record).await {
+                Ok(()) => plan::parts(planned).map_err(|error| error.to_string()),
+                Err(problem) => Err(problem),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        let result = match &parts {
             Ok(_) => TaskResult::Succeeded,
-            Err(error) => {
-                record.error(&error.to_string());
+            Err(problem) => {
+                record.error(problem);
                 self.result = Some(TaskResult::Failed);
+                self.note_cancellation();
                 TaskResult::Failed
             }
         };
         record.section("Finishing: Initialize job");
         record.complete(result, None);
-        planned.ok()
+        parts.ok()
+    }
+
+    /// Every task once, whatever number of steps run it.
+    async fn fetch_tasks(
+        &self,
+        planned: &mut [Planned],
+        record: &mut RecordWriter,
+    ) -> Result<(), String> {
+        let mut tasks = HashMap::new();
+        for step in planned.iter_mut().filter(|step| step.kind == Kind::Task) {
+            let reference = &step.step.reference;
+            let key = (reference.id, reference.version.clone());
+            if !tasks.contains_key(&key) {
+                let label = format!("{} ({})", reference.name, reference.version);
+                record.write(&format!("Downloading task: {label}"));
+                let task = fetch(self, record, reference)
+                    .await
+                    .map_err(|error| format!("The task {label} {error}."))?;
+                tasks.insert(key.clone(), Arc::new(task));
+            }
+            step.task = tasks.get(&key).cloned();
+        }
+        Ok(())
     }
 
     /// A job that cannot run shows its steps as skipped.
@@ -277,23 +328,6 @@ impl Job {
         self.result = Some(merge(self.result, TaskResult::Failed));
         self.lost = Some(reason.clone());
         reason
-    }
-}
-
-/// The records of a job.
-struct Rows {
-    initialize: StepRow,
-    steps: Vec<StepRow>,
-    post: Vec<StepRow>,
-    finalize: StepRow,
-}
-
-impl Rows {
-    fn all(&self) -> impl Iterator<Item = &StepRow> {
-        std::iter::once(&self.initialize)
-            .chain(&self.steps)
-            .chain(&self.post)
-            .chain(std::iter::once(&self.finalize))
     }
 }
 

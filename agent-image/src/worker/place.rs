@@ -45,6 +45,13 @@ impl WorkVolume {
         Ok(directory)
     }
 
+    /// Where tasks are: the job's container sees it, and cannot write it.
+    pub(crate) fn tasks(&self) -> io::Result<PathBuf> {
+        let directory = self.root.join("tasks");
+        fs::create_dir_all(&directory)?;
+        Ok(directory)
+    }
+
     /// Renames a private directory to `target` beneath the job's part. Its parent must be there, the target
     /// must not.
     pub(crate) fn place(&self, private: &Path, target: &Path) -> io::Result<()> {

@@ -1,13 +1,14 @@
 //! A step's process in the job container: its output to lines, commands obeyed, cancellation passed on.
 
 use super::command_effects::{Effect, SetVariable, interpret};
-use super::commands::{Parsed, parse};
+use super::commands::{Command, Parsed, parse};
 use super::lines::{Lines, Output};
 use super::mask::Added;
 use super::result::merge;
 use super::step::{Running, StepError};
 use crate::host::link::{Process, ProcessEvent};
 use crate::host::protocol::{Exit, Program, Stream};
+use bytes::Bytes;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::timeline::{Record, RecordVariable};
 use std::time::Duration;
@@ -15,6 +16,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// How long a process that was stopped may still take before everything is killed; and how long that may take.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a process may still run that said that its step is done; it is not ended.
+const OVER_AFTER: Duration = Duration::from_secs(5);
 
 /// How a process ended.
 pub(crate) struct Ended {
@@ -27,9 +31,13 @@ pub(crate) struct Ended {
 const ERROR_LINES: usize = 10;
 
 impl Running<'_> {
-    /// Runs a program to its end.
-    pub(crate) async fn run_program(&mut self, program: Program) -> Result<Ended, StepError> {
-        let mut process = self.job.link.start(program).await?;
+    /// Runs a program to its end; see [`Program::descriptor`] for the payload.
+    pub(crate) async fn run_program(
+        &mut self,
+        program: Program,
+        payload: Bytes,
+    ) -> Result<Ended, StepError> {
+        let mut process = self.job.link.start(program, payload).await?;
         let mut output = StepOutput::default();
         let mut stopped: Option<StepError> = None;
         let mut give_up: Option<Instant> = None;
@@ -53,6 +61,7 @@ impl Running<'_> {
                     stopped = Some(StepError::TimedOut);
                     give_up = Some(self.stop(&process).await?);
                 }
+                () = until(self.over), if waits => break Exit::Code(0),
                 () = until(give_up), if give_up.is_some() => match killing {
                     // Not awaited here: its answer may be behind output that only this loop takes.
                     None => {
@@ -104,7 +113,7 @@ impl Running<'_> {
             let text = match item {
                 Output::Line(line) => match parse(&line) {
                     Parsed::Command(command) => {
-                        self.obey(interpret(command));
+                        self.consider(command);
                         continue;
                     }
                     Parsed::Malformed => {
@@ -129,6 +138,15 @@ impl Running<'_> {
         }
     }
 
+    /// Obeys a command, unless the task itself says that its output may not give it.
+    fn consider(&mut self, command: Command) {
+        let restrictions = self.task().map(|task| &task.definition.restrictions);
+        match restrictions.and_then(|restrictions| restrictions.refusal(&command)) {
+            Some(refusal) => self.record.warning(&refusal),
+            None => self.obey(interpret(command)),
+        }
+    }
+
     fn obey(&mut self, effect: Effect) {
         match effect {
             Effect::SetVariable(variable) => self.set_variable(&variable),
@@ -143,13 +161,34 @@ impl Running<'_> {
                 current_operation: Some(operation).filter(|text| !text.is_empty()),
                 ..Record::default()
             }),
-            Effect::Complete { result, message } => {
+            Effect::SetTaskVariable {
+                name,
+                value,
+                secret,
+            } => {
+                if secret {
+                    self.add_secret(&value);
+                }
+                let step = self.planned.step.id;
+                let variables = self.job.task_variables.entry(step).or_default();
+                variables.set(&name, &value);
+            }
+            Effect::Complete {
+                result,
+                message,
+                done,
+            } => {
                 self.said = Some(merge(self.said, result));
+                if done {
+                    self.over = Some(Instant::now() + OVER_AFTER);
+                }
                 self.record.update(Record {
                     current_operation: Some(message.clone()).filter(|text| !text.is_empty()),
                     ..Record::default()
                 });
-                if result == TaskResult::Failed && !message.is_empty() {
+                // The library of tasks gives the same text as an issue.
+                let is_told = self.task().is_some();
+                if result == TaskResult::Failed && !message.is_empty() && !is_told {
                     self.record.error(&message);
                 }
             }
@@ -188,6 +227,11 @@ impl Running<'_> {
         if *secret {
             self.add_secret(value);
         }
+        let declared = self.task().is_some_and(|task| {
+            let mut outputs = task.definition.outputs.iter();
+            outputs.any(|output| output.eq_ignore_ascii_case(name))
+        });
+        let output = *output || declared;
         let name = match (output, self.ref_name) {
             (false, _) => name.clone(),
             (true, Some(step)) if !step.is_empty() => {
@@ -203,7 +247,7 @@ impl Running<'_> {
         if self
             .job
             .variables
-            .set(&name, value, *secret, *read_only || *output)
+            .set(&name, value, *secret, *read_only || output)
             .is_err()
         {
             self.obey(Effect::Fail(format!(

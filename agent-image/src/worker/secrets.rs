@@ -70,6 +70,12 @@ pub(crate) fn add_all(masker: &mut Masker, message: &JobMessage) -> Unmasked {
         let headers = ["OAuth", "", "x-access-token"].map(|user| format!("{user}:{value}"));
         secrets.extend(headers.map(|header| STANDARD.encode(header).into()));
     }
+    let files = message.resources.secure_files.iter();
+    secrets.extend(
+        files
+            .filter_map(|file| file.ticket.as_ref())
+            .map(SecretText::duplicate),
+    );
     // What is too short is told above.
     let _ = masker.add_all(secrets.iter().map(SecretText::expose));
     unmasked
@@ -118,7 +124,8 @@ mod tests {
             "resources": {"endpoints": [{"name": "SystemVssConnection", "authorization":
                 {"scheme": "OAuth", "parameters": {"AccessToken": "eyJ.job.token"}}},
                 {"name": "other", "authorization":
-                {"scheme": "Token", "parameters": {"apitoken": "abcdef", "scope": "public"}}}]},
+                {"scheme": "Token", "parameters": {"apitoken": "abcdef", "scope": "public"}}}],
+                "secureFiles": [{"id": "1", "name": "key", "ticket": "tick3t"}]},
             "mask": [{"type": "regex", "value": "li\\.ter\\$al"}, {"type": "regex", "value": "s[ab]+"}],
             "variables": {"pw": {"value": "hunter2", "isSecret": true},
                 "pin": {"value": "12", "isSecret": true}, "open": {"value": "visible"}}
@@ -130,7 +137,7 @@ mod tests {
     fn everything_secret_in_a_message_is_masked() {
         let mut masker = Masker::default();
         let unmasked = add_all(&mut masker, &message());
-        for text in ["hunter2", "li.ter$al", "eyJ.job.token", "abcdef"] {
+        for text in ["hunter2", "li.ter$al", "eyJ.job.token", "abcdef", "tick3t"] {
             assert_eq!(masker.mask(text), "***", "{text}");
         }
         let header = STANDARD.encode("OAuth:eyJ.job.token");

@@ -4,7 +4,8 @@ use super::job::Job;
 use super::plan::{Kind, Planned};
 use super::record::RecordWriter;
 use super::result::merge;
-use super::steps::{checkout, script};
+use super::steps::{checkout, node, script};
+use super::tasks::Task;
 use crate::host::link::HostError;
 use dayfly_pipeline::expression::{EvaluateError, Scope, Value};
 use dayfly_wire::event::TaskResult;
@@ -23,6 +24,8 @@ pub(crate) struct StepRow {
     pub(crate) name: String,
     pub(crate) ref_name: Option<String>,
     pub(crate) task: Option<TaskReference>,
+    /// The step that it belongs to.
+    pub(crate) step: Option<RecordId>,
 }
 
 /// A step while it runs.
@@ -35,6 +38,8 @@ pub(crate) struct Running<'a> {
     pub(crate) deadline: Option<Instant>,
     /// What the step's own commands said of its result.
     pub(crate) said: Option<TaskResult>,
+    /// When the step is over even if its process is not: its own command said so.
+    pub(crate) over: Option<Instant>,
     /// A cancellation was seen, and the step runs on because its condition still holds.
     pub(crate) runs_on: bool,
 }
@@ -98,6 +103,7 @@ pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
         planned: &planned,
         record,
         said: None,
+        over: None,
         runs_on: job.listener.canceled().is_cancelled(),
         job,
     };
@@ -135,7 +141,7 @@ impl Running<'_> {
         let retries = self.retries();
         let mut attempt = 0;
         loop {
-            self.said = None;
+            (self.said, self.over) = (None, None);
             let (result, again) = self.attempt().await;
             if !again || result != TaskResult::Failed || attempt >= retries {
                 return result;
@@ -168,6 +174,7 @@ impl Running<'_> {
         let outcome = match self.planned.kind {
             Kind::Checkout => checkout::run(self).await,
             Kind::CmdLine | Kind::Bash => script::run(self).await,
+            Kind::Task => node::run(self).await,
         };
         match outcome {
             Ok(result) => (
@@ -209,6 +216,11 @@ impl Running<'_> {
         let expanded = self.job.variables.substitute(value.expose().trim());
         let text = expanded.text.expose().to_owned();
         (Some(text).filter(|text| !text.is_empty()), expanded.secret)
+    }
+
+    /// The task that the step runs, if it runs one of the service's.
+    pub(crate) fn task(&self) -> Option<&Task> {
+        self.planned.task.as_deref()
     }
 
     /// Whether an input says yes.

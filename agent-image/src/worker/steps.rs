@@ -1,4 +1,5 @@
 //! The kinds of steps.
 
 pub(crate) mod checkout;
+pub(crate) mod node;
 pub(crate) mod script;

@@ -44,6 +44,16 @@ struct Entry {
     expanded: SecretText,
     secret: bool,
     read_only: bool,
+    by_step: bool,
+}
+
+/// One variable, for those who sort them.
+pub(crate) struct Listed<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+    pub(crate) secret: bool,
+    /// A step set it while the job ran.
+    pub(crate) by_step: bool,
 }
 
 /// A text with its macros replaced.
@@ -87,6 +97,9 @@ impl Variables {
             return Err(ReadOnly);
         }
         self.put(name, value, secret, read_only);
+        if let Some(entry) = self.0.get_mut(&key(name)) {
+            entry.by_step = true;
+        }
         Ok(())
     }
 
@@ -116,6 +129,16 @@ impl Variables {
             text: SecretText::new(text),
             secret,
         }
+    }
+
+    /// Every variable.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.0.values().map(|entry| Listed {
+            name: &entry.name,
+            value: entry.expanded.expose(),
+            secret: entry.secret,
+            by_step: entry.by_step,
+        })
     }
 
     /// What steps find in their environment: everything that is not secret, by converted name.
@@ -198,6 +221,7 @@ impl Variables {
             expanded: SecretText::new(value),
             secret: secret || was_secret,
             read_only,
+            by_step: false,
         };
         self.0.insert(key, entry);
     }

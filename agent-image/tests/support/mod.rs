@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // It is all test code.
 
 pub mod operator;
+pub mod tasks;
 
 use dayfly_client::{AgentQuery, Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
@@ -142,12 +143,34 @@ impl World {
     }
 
     pub fn agent_with(&self, identity: &ClaimedIdentity) -> AgentProcesses {
+        self.agent_in_image(identity, |_| {})
+    }
+
+    /// With a job container that is not as this machine is.
+    pub fn agent_in_image(
+        &self,
+        identity: &ClaimedIdentity,
+        image: impl FnOnce(&mut Command),
+    ) -> AgentProcesses {
         let directory = self.agent_directory(&identity.agent_name);
         let file = directory.join("identity.json");
         std::fs::write(&file, serde_json::to_vec(identity).unwrap()).unwrap();
         let mut command = Command::new(agent_program());
         command.arg("listen").arg("--identity-file").arg(&file);
-        self.start_agent(&identity.agent_name, command)
+        self.start_agent_in(&identity.agent_name, command, image)
+    }
+
+    /// Removes an agent, so that another may have its name and its directory.
+    pub async fn forget(&self, name: &str) {
+        let id = self.agent_id(name).await;
+        self.admin.delete_agent(self.pool_id, id).await.unwrap();
+        std::fs::remove_dir_all(self.directory.path().join(name)).unwrap();
+    }
+
+    /// The stored log of one record.
+    pub async fn log_of(&self, job: &QueuedJob, outcome: &Outcome, name: &str) -> String {
+        let log = outcome.record(name).log.as_ref().unwrap().id;
+        self.admin.log_text(&self.scope(job), log).await.unwrap()
     }
 
     /// A directory for an agent, as its pod's volumes.
@@ -160,7 +183,16 @@ impl World {
     }
 
     /// Starts a `listen` that lacks only what every agent is given, and a step host.
-    pub fn start_agent(&self, name: &str, mut listen: Command) -> AgentProcesses {
+    pub fn start_agent(&self, name: &str, listen: Command) -> AgentProcesses {
+        self.start_agent_in(name, listen, |_| {})
+    }
+
+    fn start_agent_in(
+        &self,
+        name: &str,
+        mut listen: Command,
+        image: impl FnOnce(&mut Command),
+    ) -> AgentProcesses {
         let directory = self.agent_directory(name);
         give_away(&directory);
         let socket = directory.join("s.sock");
@@ -174,14 +206,18 @@ impl World {
                 .arg(directory.join("pages")),
             &directory.join("agent.log"),
         );
+        let mut step_host = Command::new(agent_program());
+        image(&mut step_host);
         let step_host = logged(
-            Command::new(agent_program())
+            step_host
                 .args(["step-host", "--not-process-one", "--socket"])
                 .arg(&socket)
                 .arg("--work")
                 .arg(directory.join("volume/work"))
                 .arg("--scripts")
                 .arg(directory.join("scripts"))
+                .arg("--tasks")
+                .arg(directory.join("volume/tasks"))
                 .env("HOME", directory.join("volume/work/home"))
                 .env("DAYFLY_ONLY_OURS", "not for steps"),
             &directory.join("step-host.log"),

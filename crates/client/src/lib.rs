@@ -28,6 +28,7 @@ pub use auth::{AgentCredential, Credential};
 pub use builder::{BuildError, ClientBuilder};
 pub use error::Error;
 pub use plans::PlanScope;
+pub use send::Download;
 
 use std::sync::Arc;
 

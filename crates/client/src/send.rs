@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// The time limit of a call that does not wait for anything.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long a body may be silent.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const ACCEPT_JSON: &str = "application/json;api-version=7.1-preview.1";
 
 /// A call before it is sent; can be sent again.
@@ -65,6 +67,42 @@ impl Call {
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
+    }
+}
+
+/// A body that is read in pieces.
+pub struct Download {
+    response: Response,
+    name: &'static str,
+    room: u64,
+}
+
+impl Download {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// The connection broke or is silent for too long, or more comes than was to be read.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let piece = tokio::time::timeout(SILENCE_LIMIT, self.response.chunk())
+            .await
+            .map_err(|_| {
+                Error::Transport(format!(
+                    "nothing came for {} seconds in the middle of an answer",
+                    SILENCE_LIMIT.as_secs()
+                ))
+            })?
+            .map_err(|error| transport(&error))?;
+        let Some(piece) = piece else {
+            return Ok(None);
+        };
+        self.room = self
+            .room
+            .checked_sub(piece.len() as u64)
+            .ok_or_else(|| Error::Decode {
+                call: self.name,
+                problem: "it is longer than it may be".to_owned(),
+            })?;
+        Ok(Some(piece))
     }
 }
 
@@ -128,6 +166,32 @@ impl Client {
     }
 
     async fn send_authorized(&self, call: &Call) -> Result<Answer, Error> {
+        let response = self.respond(call).await?;
+        let body = bounded(response, MAX_ANSWER).await?;
+        Ok(Answer {
+            name: call.name,
+            body,
+        })
+    }
+
+    /// Sends once, without trying again, and gives the body out in pieces as they come.
+    pub(crate) async fn open(&self, call: &Call, most: u64) -> Result<Download, Error> {
+        let response = match self.respond(call).await {
+            Err(Error::Unauthorized(_)) if self.inner.auth.can_refresh() => {
+                self.inner.auth.forget().await;
+                self.respond(call).await?
+            }
+            other => other?,
+        };
+        Ok(Download {
+            response,
+            name: call.name,
+            room: most,
+        })
+    }
+
+    /// Sends, and gives the answer of a call that succeeded before its body is read.
+    async fn respond(&self, call: &Call) -> Result<Response, Error> {
         let mut request = self
             .inner
             .http
@@ -146,16 +210,13 @@ impl Client {
         self.learn_clock(&response);
         let (status, headers) = (response.status(), response.headers().clone());
         let html = is_html(&headers);
-        let body = bounded(response, MAX_ANSWER).await?;
         if status.as_u16() == 203 || status.is_redirection() || (status.is_success() && html) {
             return Err(Error::SignInPage);
         }
         if status.is_success() {
-            return Ok(Answer {
-                name: call.name,
-                body,
-            });
+            return Ok(response);
         }
+        let body = bounded(response, MAX_ANSWER).await?;
         Err(failure(status, retry_after(&headers), &body))
     }
 

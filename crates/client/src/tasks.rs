@@ -1,5 +1,6 @@
 //! Task definitions: what steps may run.
 
+use crate::send::{Call, Download};
 use crate::{Client, Error};
 use bytes::Bytes;
 use dayfly_wire::collection::Collection;
@@ -49,14 +50,27 @@ impl Client {
 
     /// The archive of a task.
     pub async fn task_archive(&self, id: TaskId, version: TaskVersion) -> Result<Vec<u8>, Error> {
-        let call = self
-            .call(
-                "download task",
-                Method::GET,
-                &format!("{TASKS}/{id}/{version}"),
-            )
-            .accept("application/zip;api-version=5.1-preview.1")
-            .limit(ARCHIVE_LIMIT);
+        let call = self.archive_call(id, version);
         Ok(self.send(call).await?.body.to_vec())
+    }
+
+    /// The archive of a task, in pieces; at most `most` bytes. Not tried again.
+    pub async fn open_task_archive(
+        &self,
+        id: TaskId,
+        version: TaskVersion,
+        most: u64,
+    ) -> Result<Download, Error> {
+        self.open(&self.archive_call(id, version), most).await
+    }
+
+    fn archive_call(&self, id: TaskId, version: TaskVersion) -> Call {
+        self.call(
+            "download task",
+            Method::GET,
+            &format!("{TASKS}/{id}/{version}"),
+        )
+        .accept("application/zip;api-version=5.1-preview.1")
+        .limit(ARCHIVE_LIMIT)
     }
 }

@@ -108,6 +108,7 @@ pub fn compose(job: QueueJob, facts: &Facts<'_>) -> JobMessage {
                 .iter()
                 .map(|resolved| compose_repository(resolved, facts.base_url))
                 .collect(),
+            secure_files: Vec::new(),
         },
         workspace: Some(Workspace::default()),
         mask,
@@ -360,6 +361,7 @@ fn compose_step(step: QueueStep, id: RecordId, number: usize) -> Step {
         continue_on_error: step.continue_on_error,
         timeout_in_minutes: step.timeout_in_minutes,
         retry_count_on_task_failure: step.retry_count_on_task_failure,
+        is_server_owned: None,
         reference,
         inputs,
         environment: step.env,

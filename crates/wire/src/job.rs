@@ -147,6 +147,7 @@ impl Variable {
 
 /// What the job may use.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Service connections; exactly one is named [`SYSTEM_CONNECTION`].
     #[serde(default, deserialize_with = "null_as_default")]
@@ -154,6 +155,26 @@ pub struct Resources {
     /// Repositories.
     #[serde(default, deserialize_with = "null_as_default")]
     pub repositories: Vec<Repository>,
+    /// Secure files, each with the ticket that downloads it.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub secure_files: Vec<SecureFile>,
+}
+
+/// A file that the service keeps for its jobs.
+#[derive(Serialize, Deserialize)]
+pub struct SecureFile {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Downloads it, together with the job token.
+    #[serde(default)]
+    pub ticket: Option<SecretText>,
 }
 
 /// The endpoint that carries the job token and the service's URL.
@@ -287,6 +308,9 @@ pub struct Step {
     /// At most 10.
     #[serde(default)]
     pub retry_count_on_task_failure: i64,
+    /// Whether the task is one of the service's own, where the service says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_server_owned: Option<bool>,
     /// Which task.
     pub reference: TaskReference,
     /// The task's inputs.

@@ -1,6 +1,6 @@
 //! AgentPool: build capacity for one pool of a service.
 
-use super::security::{Profile, Security};
+use super::security::{Profile, Security, TokenForTasks};
 use super::span::Span;
 use super::status::AgentPoolStatus;
 use super::template::Template;
@@ -64,6 +64,9 @@ pub struct AgentPoolSpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub templates: Vec<Template>,
+    /// Which tasks are given the job's token. Scripts get it only when they map it, whatever this says.
+    #[serde(default)]
+    pub token_for_tasks: TokenForTasks,
     /// Registered identities without a pod.
     #[serde(default)]
     pub reserve: Reserve,

@@ -16,6 +16,30 @@ pub enum Profile {
     Privileged,
 }
 
+/// Which tasks of jobs are given the job's token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TokenForTasks {
+    /// Those that the service's catalogue serves.
+    #[default]
+    Installed,
+    /// Those of a short list that is built into the agent.
+    Listed,
+    /// None.
+    None,
+}
+
+impl TokenForTasks {
+    /// As the agent reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Installed => "installed",
+            Self::Listed => "listed",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Security of a pool's pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -2,7 +2,7 @@
 
 use super::build::merge::{self, MergeRefusal};
 use crate::crd::pool::{AgentPool, OrphanMode};
-use crate::crd::security::Security;
+use crate::crd::security::{Security, TokenForTasks};
 use crate::crd::span::NotADuration;
 use crate::crd::template::Template;
 use crate::names;
@@ -51,6 +51,8 @@ pub struct ValidPool {
     pub orphan_min_age: Duration,
     /// What the pods may do.
     pub security: Security,
+    /// Which tasks are given the job's token.
+    pub token_for_tasks: TokenForTasks,
     /// In the order in which they claim jobs; never empty.
     pub templates: Vec<ValidTemplate>,
 }
@@ -118,9 +120,10 @@ pub fn validate(pool: &AgentPool, build_facts: &str) -> Result<ValidPool, Invali
         &lifecycle.termination_grace_period,
     )?;
     let salt = format!(
-        "{build_facts}|{}|{:?}",
+        "{build_facts}|{}|{:?}|{:?}",
         termination_grace.as_secs(),
-        spec.security.profile
+        spec.security.profile,
+        spec.token_for_tasks
     );
     Ok(ValidPool {
         name: pool.name_any(),
@@ -146,6 +149,7 @@ pub fn validate(pool: &AgentPool, build_facts: &str) -> Result<ValidPool, Invali
         orphan_mode: spec.orphan_gc.mode,
         orphan_min_age: span("orphanGC.minAge", &spec.orphan_gc.min_age)?,
         security: spec.security.clone(),
+        token_for_tasks: spec.token_for_tasks,
         templates: spec
             .templates
             .iter()

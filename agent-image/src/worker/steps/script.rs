@@ -6,6 +6,7 @@ use crate::worker::plan::Kind;
 use crate::worker::result::status_word;
 use crate::worker::step::{Running, StepError};
 use crate::worker::variables::environment_name;
+use bytes::Bytes;
 use dayfly_wire::event::TaskResult;
 use uuid::Uuid;
 
@@ -61,12 +62,16 @@ async fn run_file(
         .write("========================== Starting Command Output ===========================");
     step.record.write(&format!("[command]{}", argv.join(" ")));
     let ended = step
-        .run_program(Program {
-            argv,
-            environment: script.environment.clone(),
-            prepend_path: step.job.prepend_path.iter().rev().cloned().collect(),
-            directory: script.directory.clone(),
-        })
+        .run_program(
+            Program {
+                argv,
+                environment: script.environment.clone(),
+                prepend_path: step.job.prepend_path.iter().rev().cloned().collect(),
+                directory: script.directory.clone(),
+                descriptor: None,
+            },
+            Bytes::new(),
+        )
         .await?;
     let mut result = TaskResult::Succeeded;
     let problem = match ended.exit {

@@ -47,7 +47,7 @@ pub fn pod(
     let mut spec = PodSpec {
         containers: vec![
             job_container(job, foreign, places, pool),
-            agent_container(agent, identity, places),
+            agent_container(agent, identity, places, pool),
         ],
         restart_policy: Some("Never".to_owned()),
         automount_service_account_token: Some(false),
@@ -129,6 +129,7 @@ fn job_container(user: Container, foreign: bool, places: &Places, pool: &ValidPo
         ("DAYFLY_SOCKET", SOCKET),
         ("HOME", "/work/home"),
         ("DAYFLY_SCRIPTS", "/dayfly/scripts"),
+        ("DAYFLY_TASKS", "/dayfly/tasks"),
     ]));
     let mut mounts = user.volume_mounts.clone().unwrap_or_default();
     mounts.extend([
@@ -138,6 +139,11 @@ fn job_container(user: Container, foreign: bool, places: &Places, pool: &ValidPo
             ..mount("dayfly-work", "/work", false)
         },
         mount("dayfly-scripts", "/dayfly/scripts", false),
+        // What runs with the job's token: the agent writes it, the job only reads it.
+        VolumeMount {
+            sub_path: Some("tasks".to_owned()),
+            ..mount("dayfly-work", "/dayfly/tasks", true)
+        },
     ]);
     if foreign {
         mounts.push(mount("dayfly-bin", INSTALLED, true));
@@ -172,7 +178,12 @@ fn job_container(user: Container, foreign: bool, places: &Places, pool: &ValidPo
     job
 }
 
-fn agent_container(user: Container, identity: &str, places: &Places) -> Container {
+fn agent_container(
+    user: Container,
+    identity: &str,
+    places: &Places,
+    pool: &ValidPool,
+) -> Container {
     let mut environment = variables(&[
         ("DAYFLY_IDENTITY", identity),
         ("DAYFLY_OPERATOR_URL", &places.identity_url),
@@ -181,6 +192,7 @@ fn agent_container(user: Container, identity: &str, places: &Places) -> Containe
         ("DAYFLY_SOCKET", SOCKET),
         ("DAYFLY_WORK", "/dayfly/work"),
         ("DAYFLY_PAGES", "/dayfly/pages"),
+        ("DAYFLY_TOKEN_FOR_TASKS", pool.token_for_tasks.as_str()),
     ]);
     if let Some(filter) = &places.agent_log {
         environment.extend(variables(&[("DAYFLY_LOG", filter)]));

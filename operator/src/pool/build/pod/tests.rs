@@ -80,6 +80,9 @@ fn only_the_agent_sees_token_pages_and_the_whole_work_volume() {
                 "{mount:?}"
             );
             match mount.name.as_str() {
+                "dayfly-work" if mount.read_only == Some(true) => {
+                    assert_eq!(mount.sub_path.as_deref(), Some("tasks"));
+                }
                 "dayfly-work" => assert_eq!(mount.sub_path.as_deref(), Some("work")),
                 "dayfly-socket" | "dayfly-bin" => assert_eq!(mount.read_only, Some(true)),
                 _ => {}

@@ -1,0 +1,45 @@
+//! Tasks that the service serves: fetched, looked through, unpacked where job code cannot write, and run by the
+//! job image's own `node`.
+
+pub(crate) mod archive;
+pub(crate) mod definition;
+pub(crate) mod environment;
+pub(crate) mod fetch;
+pub(crate) mod handler;
+pub(crate) mod inputs;
+pub(crate) mod restrictions;
+pub(crate) mod trust;
+
+use dayfly_wire::secret::SecretText;
+use definition::Definition;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A task that is ready to run.
+pub(crate) struct Task {
+    pub(crate) definition: Definition,
+    /// Where it is in the agent's container.
+    pub(crate) directory: PathBuf,
+    /// The same place as the job's container sees it.
+    pub(crate) shown: String,
+    /// What its files were when they were unpacked.
+    pub(crate) fingerprint: String,
+}
+
+/// Variables of one step, which its pre-job, main and post-job parts share.
+#[derive(Default)]
+pub(crate) struct TaskVariables(BTreeMap<String, SecretText>);
+
+impl TaskVariables {
+    /// Sets a variable; names are compared without regard to case.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_uppercase(), value.into());
+    }
+
+    /// Names, in upper case, and values.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.expose()))
+    }
+}

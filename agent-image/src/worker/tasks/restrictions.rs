@@ -1,0 +1,161 @@
+//! What a task says that its own output may not do. Pure.
+
+use crate::worker::commands::Command;
+use serde_json::Value;
+
+/// Commands that a restricted step may still give.
+const ALLOWED: [(&str, &str); 11] = [
+    ("task", "logissue"),
+    ("task", "issue"),
+    ("task", "setprogress"),
+    ("task", "logdetail"),
+    ("task", "complete"),
+    ("task", "setsecret"),
+    ("task", "setvariable"),
+    ("task", "debug"),
+    ("task", "settaskvariable"),
+    ("task", "prependpath"),
+    ("telemetry", "publish"),
+];
+
+/// A task's own limits on the commands in its output.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restrictions {
+    restricted: bool,
+    /// Patterns of the variables that it may set; `None` for all.
+    variables: Option<Vec<String>>,
+}
+
+impl Restrictions {
+    /// Reads the member of a `task.json`.
+    pub(crate) fn read(member: Option<&Value>) -> Self {
+        let text = |value: &Value| value.as_str().map(str::to_lowercase);
+        let mode = member.and_then(|member| text(member.pointer("/commands/mode")?));
+        let allowed = member.and_then(|member| member.pointer("/settableVariables/allowed"));
+        Self {
+            restricted: mode.as_deref() == Some("restricted"),
+            variables: allowed
+                .and_then(Value::as_array)
+                .map(|patterns| patterns.iter().filter_map(text).collect()),
+        }
+    }
+
+    /// Why a command is not obeyed; `None` when it is.
+    pub(crate) fn refusal(&self, command: &Command) -> Option<String> {
+        let name = (command.area.as_str(), command.event.as_str());
+        if self.restricted && !ALLOWED.contains(&name) {
+            return Some(format!(
+                "##vso[{}.{}] is not allowed in this step due to policy restrictions.",
+                name.0, name.1
+            ));
+        }
+        let variable = match name {
+            ("task", "setvariable") => command.property("variable").unwrap_or_default(),
+            ("task", "prependpath") => "PATH",
+            _ => return None,
+        };
+        (!self.may_set(variable)).then(|| {
+            format!(
+                "Setting the variable '{variable}' is not allowed in this step due to policy restrictions."
+            )
+        })
+    }
+
+    fn may_set(&self, variable: &str) -> bool {
+        let variable = variable.to_lowercase();
+        self.variables.as_ref().is_none_or(|patterns| {
+            patterns
+                .iter()
+                .any(|pattern| matches(pattern.as_bytes(), variable.as_bytes()))
+        })
+    }
+}
+
+/// `*` is any text, `?` any byte. Goes back to the last star only, so its cost is bounded by the product of the
+/// lengths.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut from) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while from < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == text[from] => {
+                at += 1;
+                from += 1;
+            }
+            _ => match star {
+                Some((place, taken)) => {
+                    star = Some((place, taken + 1));
+                    at = place + 1;
+                    from = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::commands::{Parsed, parse};
+
+    fn refused(restrictions: &Restrictions, line: &str) -> bool {
+        let Parsed::Command(command) = parse(line) else {
+            panic!("{line}");
+        };
+        restrictions.refusal(&command).is_some()
+    }
+
+    #[test]
+    fn a_restricted_task_sets_what_it_declares_and_uploads_nothing() {
+        let member = serde_json::json!({
+            "commands": {"mode": "Restricted"}, "settableVariables": {"allowed": ["PATH", "node*"]}
+        });
+        let restrictions = Restrictions::read(Some(&member));
+        for line in [
+            "##vso[task.setvariable variable=NodeVersion]1",
+            "##vso[task.prependpath]/x",
+            "##vso[task.complete result=Succeeded]",
+        ] {
+            assert!(!refused(&restrictions, line), "{line}");
+        }
+        for line in [
+            "##vso[task.setvariable variable=other]1",
+            "##vso[task.uploadfile]/etc/passwd",
+            "##vso[artifact.upload artifactname=a]/x",
+        ] {
+            assert!(refused(&restrictions, line), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_restrictions_restrict_nothing_and_an_empty_list_everything() {
+        let line = "##vso[task.setvariable variable=a]1";
+        assert!(!refused(&Restrictions::default(), line));
+        let member = serde_json::json!({"settableVariables": {"allowed": []}});
+        assert!(refused(&Restrictions::read(Some(&member)), line));
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("a*c", "abbc", true),
+            ("a*c", "abbd", false),
+            ("*", "", true),
+            ("a?", "ab", true),
+            ("a?", "a", false),
+            ("**x", "yyx", true),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+}

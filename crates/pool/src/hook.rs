@@ -66,14 +66,14 @@ impl Service {
             self.queue_bell.0.notified().await;
             let problem = call(&client, hook).await.err();
             if let Some(problem) = &problem {
-                self.metrics.hook_failures.add();
+                self.metrics.hook_failures.inc();
                 // Once, until it works again.
                 if !failing {
                     tracing::warn!(url = hook.url, problem, "failed to call the hook");
                 }
                 tokio::time::sleep(REST).await;
             } else {
-                self.metrics.hook_calls.add();
+                self.metrics.hook_calls.inc();
             }
             failing = problem.is_some();
         }

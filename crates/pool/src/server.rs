@@ -149,7 +149,7 @@ async fn accept_all(
             }
         };
         let Some(standing) = server.sources.enter(peer.ip()) else {
-            service.metrics.connections_refused.add();
+            service.metrics.connections_refused.inc();
             continue;
         };
         let time = BodyTime(server.limits.body);

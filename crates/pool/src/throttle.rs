@@ -41,7 +41,7 @@ impl Throttle {
         let wait = self.miss(source(from.0), now);
         let wait = wait.wait(self.free.load(Ordering::Relaxed));
         if !wait.is_zero() {
-            metrics.throttled.add();
+            metrics.throttled.inc();
             tokio::time::sleep(wait).await;
         }
     }

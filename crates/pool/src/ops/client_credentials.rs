@@ -24,9 +24,11 @@ impl Service {
     ) -> Result<Result<TokenAnswer, TokenRefusal>, Failure> {
         let answer = self.judge_grant(tenant, form).await?;
         match &answer {
-            Ok(_) => self.metrics.tokens_issued.add(),
+            Ok(_) => {
+                self.metrics.tokens_issued.inc();
+            }
             Err(refusal) => {
-                self.metrics.tokens_refused.add();
+                self.metrics.tokens_refused.inc();
                 let client: String = form.client_id.chars().take(64).collect();
                 tracing::info!(%client, error = %refusal.error, reason = %refusal.error_description, "refused a service principal");
             }

@@ -57,7 +57,7 @@ pub async fn close_request(
     let reason = ended.status_message.as_deref();
     complete_record(unit, ended.plan.timeline, ended.job, result, reason).await?;
     unit.wake_followers(ended.id);
-    unit.service().metrics.jobs_finished.add();
+    unit.service().metrics.jobs_finished.inc();
     if ended.agent.is_some() {
         dispatch_freed(unit, ended.pool).await?;
     }

@@ -11,6 +11,7 @@ use crate::store::{agents, messages, reach, requests, sessions};
 use dayfly_wire::ids::{MessageId, PoolId, SessionId};
 use dayfly_wire::job::JobMessage;
 use dayfly_wire::message::{Envelope, kind};
+use jiff::Timestamp;
 use std::pin::pin;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -40,7 +41,7 @@ impl Service {
             // From here on a wake is not missed, whatever the look below sees.
             woken.as_mut().enable();
             if let Some(envelope) = self.look(claims, id, last).await? {
-                self.metrics.messages_delivered.add();
+                self.metrics.messages_delivered.inc();
                 return Ok(Some(envelope));
             }
             tokio::select! {
@@ -165,13 +166,23 @@ impl Service {
             return Ok(());
         };
         messages::delete(unit.conn(), claims.agent, id).await?;
+        let mut delivered = None;
         if message.kind == kind::JOB
             && let Some(mut taken) = requests::by_id(unit.conn(), message.request).await?
         {
             request::acknowledge(&mut taken, now);
             requests::update(unit.conn(), &taken).await?;
+            delivered = Some(taken);
         }
         unit.commit().await?;
+        // Here and not where it is sent: it is sent until it is acknowledged, and acknowledged once.
+        if let Some(taken) = delivered {
+            let since = |then: Timestamp| now.duration_since(then).as_secs_f64().max(0.0);
+            self.metrics.delivery.observe(since(taken.queued_at));
+            if let Some(assigned) = taken.assigned_at {
+                self.metrics.handover.observe(since(assigned));
+            }
+        }
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What the web page shows of pools, queue and runs.
 
+use crate::metrics::{Gauges, QueueGauges};
 use crate::rules::access::{Caller, Scope, require_scope};
 use crate::rules::entities::{Pool, Request, Run};
 use crate::rules::refusal::{Kind, Refusal};
@@ -32,6 +33,29 @@ impl Service {
         let mut found = overview::pools(&mut conn, self.now() - session::LIFE).await?;
         found.retain(|pool| has_role(caller, pool.id, Role::Reader));
         Ok(found)
+    }
+
+    /// How the service stands, for those who watch over it.
+    pub async fn gauges(&self) -> Result<Gauges, Failure> {
+        let now = self.now();
+        let mut conn = self.store.read().await?;
+        let queues = overview::queues(&mut conn).await?.into_iter();
+        Ok(Gauges {
+            queues: queues
+                .map(|queue| QueueGauges {
+                    pool: queue.pool,
+                    waiting: queue.waiting,
+                    assigned: queue.assigned,
+                    oldest: queue
+                        .oldest
+                        .map_or(0, |then| now.duration_since(then).as_millis().max(0))
+                        .try_into()
+                        .unwrap_or(i64::MAX),
+                })
+                .collect(),
+            sessions: overview::sessions(&mut conn, now - session::LIFE).await?,
+            agents_polling: self.wakes.waiting(),
+        })
     }
 
     /// What agents hold and what waits for one, with the reason, pool by pool in the queue's order.

@@ -47,7 +47,7 @@ pub async fn start_job(
         Err(reason) => Some(reason),
     };
     keep(unit, &request, job, asked, sources).await?;
-    unit.service().metrics.jobs_queued.add();
+    unit.service().metrics.jobs_queued.inc();
     unit.wake_followers(request.id);
     if let Some(reason) = unmatched {
         let failed = TaskResult::Failed;

@@ -76,7 +76,7 @@ async fn act(unit: &mut Unit<'_>, held: &mut Request, due: Due) -> Result<(), Fa
     let by = EndedBy::Service;
     match due {
         Due::Lapsed => {
-            unit.service().metrics.locks_lapsed.add();
+            unit.service().metrics.locks_lapsed.inc();
             let reason = Some(request::lapsed_reason(held));
             end_request(unit, held, TaskResult::Abandoned, reason, by).await
         }

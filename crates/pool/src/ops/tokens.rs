@@ -29,9 +29,11 @@ impl Service {
     ) -> Result<Result<TokenAnswer, TokenRefusal>, Failure> {
         let answer = self.judge(form).await?;
         match &answer {
-            Ok(_) => self.metrics.tokens_issued.add(),
+            Ok(_) => {
+                self.metrics.tokens_issued.inc();
+            }
             Err(refusal) => {
-                self.metrics.tokens_refused.add();
+                self.metrics.tokens_refused.inc();
                 tracing::info!(error = %refusal.error, reason = %refusal.error_description, "refused an assertion");
             }
         }

@@ -3,15 +3,20 @@
 use super::App;
 use super::extract::OriginalPath;
 use super::reply::Problem;
+use crate::metrics::RouteLabels;
 use crate::rules::discovery::released;
 use crate::rules::refusal::Refusal;
 use crate::rules::version::{self, ApiVersion, USUAL};
-use axum::extract::{Query, Request, State};
+use axum::extract::{MatchedPath, Query, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 use uuid::Uuid;
+
+/// Methods that are told apart in what is counted.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const SESSION: HeaderName = HeaderName::from_static("x-tfs-session");
 const PROCESS: HeaderName = HeaderName::from_static("x-tfs-processid");
@@ -22,6 +27,8 @@ const MAX_ECHO: usize = 64;
 
 /// Refuses versions that there are not, and gives every answer its headers.
 pub(crate) async fn keep(State(app): State<App>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let labels = route(&app, &request);
     let headers = request.headers();
     let (session, end_to_end) = (echo(headers, &SESSION), echo(headers, &END_TO_END));
     let asked = asked(&request).and_then(|asked| match asked {
@@ -32,6 +39,10 @@ pub(crate) async fn keep(State(app): State<App>, request: Request, next: Next) -
         Ok(version) => (version, next.run(request).await),
         Err(refusal) => (USUAL, Problem::from(refusal).into_response()),
     };
+    if let Some(labels) = labels {
+        let code = response.status().as_u16();
+        app.metrics.answered(&labels, code, began.elapsed());
+    }
     let activity = Uuid::new_v4().to_string();
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, text: Option<&str>| {
@@ -45,6 +56,22 @@ pub(crate) async fn keep(State(app): State<App>, request: Request, next: Next) -
     set(PROCESS, Some(&app.keys.instance.to_string()));
     name_version(headers, version);
     response
+}
+
+/// The route that answers; none where there is nothing, for a path that somebody made up is no label.
+fn route(app: &App, request: &Request) -> Option<RouteLabels> {
+    let template = request.extensions().get::<MatchedPath>()?.as_str();
+    let collection = super::collection_path(&app.settings.public_url);
+    let method = METHODS
+        .iter()
+        .find(|method| request.method().as_str() == **method);
+    Some(RouteLabels {
+        method: method.copied().unwrap_or("other"),
+        route: template
+            .strip_prefix(&collection)
+            .unwrap_or(template)
+            .to_owned(),
+    })
 }
 
 /// The version in the query, or else in the media type of what is wanted or of what is sent.

@@ -3,15 +3,14 @@
 use super::App;
 use super::extract::{MaybeAuthenticated, Parameters, Segments};
 use super::reply::{Problem, Reply, document, list};
-use crate::metrics::Gauges;
+use crate::metrics::MEDIA_TYPE;
 use crate::rules::discovery::{connection_data, resource_locations};
-use crate::service::Failure;
-use crate::store::requests;
 use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::{get, options};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -65,14 +64,7 @@ async fn ready(State(app): State<App>) -> impl IntoResponse {
     }
 }
 
-async fn metrics(State(app): State<App>) -> Result<String, Problem> {
-    let mut conn = app.store.read().await.map_err(Failure::from)?;
-    let (waiting, assigned) = requests::count_unfinished(&mut conn)
-        .await
-        .map_err(Failure::from)?;
-    Ok(app.metrics.render(&Gauges {
-        requests_waiting: waiting,
-        requests_assigned: assigned,
-        agents_polling: app.wakes.waiting(),
-    }))
+async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, Problem> {
+    let gauges = app.gauges().await?;
+    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], app.metrics.render(&gauges)))
 }

@@ -65,7 +65,7 @@ impl FromRequestParts<App> for Authenticated {
         let problem = match caller(parts, app).await {
             Ok(Some(caller)) => return Ok(Self(caller)),
             Ok(None) => {
-                app.metrics.unauthorized.add();
+                app.metrics.unauthorized.inc();
                 Problem::from(Refusal::unauthorized())
             }
             Err(problem) => problem,
@@ -109,7 +109,7 @@ async fn caller(parts: &Parts, app: &App) -> Result<Option<Caller>, Problem> {
         Judged::Ended => {}
         Judged::Unknown => hold_back(parts, app).await,
     }
-    app.metrics.unauthorized.add();
+    app.metrics.unauthorized.inc();
     Err(Refusal::unauthorized().into())
 }
 

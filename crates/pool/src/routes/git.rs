@@ -126,7 +126,7 @@ impl Call {
             None
         };
         let permit = turn(&app).await?;
-        app.metrics.git_requests.add();
+        app.metrics.git_requests.inc();
         let (parts, body) = request.into_parts();
         let header = |name: &str| value(&parts.headers, name);
         let pusher = match caller {

@@ -356,15 +356,3 @@ pub async fn any_lapsed(conn: &mut Conn, now: Timestamp) -> Result<bool, StoreEr
     .await?;
     Ok(found.is_some())
 }
-
-/// The numbers of waiting and of running requests.
-pub async fn count_unfinished(conn: &mut Conn) -> Result<(i64, i64), StoreError> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS total, COUNT(assigned_at) AS assigned FROM requests \
-         WHERE finished_at IS NULL",
-    )
-    .fetch_one(conn)
-    .await?;
-    let (total, assigned): (i64, i64) = (column(&row, "total")?, column(&row, "assigned")?);
-    Ok((total - assigned, assigned))
-}

@@ -89,7 +89,7 @@ pub(super) async fn sign_in(
     }
     let (value, signed) = signed.map_err(|failure| {
         if matches!(&failure, Failure::Refused(_)) {
-            app.metrics.unauthorized.add();
+            app.metrics.unauthorized.inc();
             tracing::info!(
                 "somebody tried to sign in to the web page with a token that does not count"
             );

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::output::{self, Printed};
 use crate::pipelines::{PipelinesCommand, VariablesCommand};
 use crate::principals::PrincipalsCommand;
 use crate::roles::{self, RolesCommand};
@@ -8,7 +9,8 @@ use crate::{
     administer, backup, connect::Connection, document, keys, pat, pipelines, principals, queue,
     serve, show, tasks, watch,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use dayfly_pool_service::server::Limits;
 use dayfly_pool_service::store::Place;
 use dayfly_wire::ids::{AgentId, RequestId, TaskId};
@@ -89,6 +91,14 @@ enum Command {
     Queue(Box<QueueArgs>),
     /// Follow a job's console and end with its result: exit code 0 when it succeeded, 1 otherwise.
     Watch(WatchArgs),
+    /// Print what completes commands and options in a shell.
+    ///
+    /// For bash: `dayfly-pool completions bash > /etc/bash_completion.d/dayfly-pool`. For zsh: into a file `_dayfly-pool` in a
+    /// directory of $fpath. For fish: into ~/.config/fish/completions/dayfly-pool.fish.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 /// Where the service keeps its data, and where it is found.
@@ -200,6 +210,8 @@ enum PatCommand {
     List {
         #[command(flatten)]
         place: PlaceArgs,
+        #[command(flatten)]
+        printed: Printed,
     },
     /// Revoke every token of a name, or the one of an id.
     Revoke {
@@ -218,7 +230,7 @@ enum PoolsCommand {
         name: String,
     },
     /// List the pools.
-    List,
+    List(Printed),
 }
 
 #[derive(Subcommand)]
@@ -239,6 +251,8 @@ enum ReposCommand {
         /// The project.
         #[arg(long, default_value = DEFAULT_PROJECT)]
         project: String,
+        #[command(flatten)]
+        printed: Printed,
     },
 }
 
@@ -249,6 +263,8 @@ enum AgentsCommand {
         /// The pool.
         #[arg(long)]
         pool: String,
+        #[command(flatten)]
+        printed: Printed,
     },
     /// Remove an agent, by name or id. One that runs a job stays.
     Remove {
@@ -282,7 +298,7 @@ enum TasksCommand {
         overwrite: bool,
     },
     /// List the tasks with their versions.
-    List,
+    List(Printed),
     /// Remove a task.
     Delete {
         /// The task's id.
@@ -303,9 +319,16 @@ enum JobsCommand {
         /// How many ended ones.
         #[arg(long, default_value_t = 20)]
         finished: u32,
+        #[command(flatten)]
+        printed: Printed,
     },
     /// Show a job with its steps.
-    Show(WatchArgs),
+    Show {
+        #[command(flatten)]
+        job: WatchArgs,
+        #[command(flatten)]
+        printed: Printed,
+    },
     /// Print a job's stored logs.
     Logs(WatchArgs),
     /// Ask for the end of a job.
@@ -400,7 +423,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Pools(PoolsCommand::Create { name }) => {
             administer::create_pool(&Connection::from_environment()?, &name).await?;
         }
-        Command::Pools(PoolsCommand::List) => show::pools(&Connection::from_environment()?).await?,
+        Command::Pools(PoolsCommand::List(printed)) => {
+            show::pools(&Connection::from_environment()?, printed).await?;
+        }
         Command::Repos(command) => run_repos(command).await?,
         Command::Pipelines(command) => pipelines::run(command).await?,
         Command::Variables(command) => pipelines::run_variables(command).await?,
@@ -409,11 +434,21 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Jobs(command) => run_jobs(command).await?,
         Command::Runs(command) => runs::run(command).await?,
         Command::Queue(args) => return run_queue(*args).await,
+        Command::Completions { shell } => complete(shell)?,
         Command::Watch(job) => {
             return watch::run(&Connection::from_environment()?, &job.project, job.request).await;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints completions. They are made in memory first: whoever reads them may go away in the middle.
+fn complete(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    let mut command = Args::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    output::text(&String::from_utf8(script)?)
 }
 
 async fn run_pat(command: PatCommand) -> anyhow::Result<()> {
@@ -424,7 +459,7 @@ async fn run_pat(command: PatCommand) -> anyhow::Result<()> {
             scopes,
             expires_in,
         } => pat::create(&place.place(), &name, &scopes, expires_in.as_deref()).await,
-        PatCommand::List { place } => pat::list(&place.place()).await,
+        PatCommand::List { place, printed } => pat::list(&place.place(), printed).await,
         PatCommand::Revoke { place, name } => pat::revoke(&place.place(), &name).await,
     }
 }
@@ -437,14 +472,16 @@ async fn run_repos(command: ReposCommand) -> anyhow::Result<()> {
             project,
             default_branch,
         } => administer::create_repository(&connection, &project, name, default_branch).await,
-        ReposCommand::List { project } => show::repositories(&connection, &project).await,
+        ReposCommand::List { project, printed } => {
+            show::repositories(&connection, &project, printed).await
+        }
     }
 }
 
 async fn run_agents(command: AgentsCommand) -> anyhow::Result<()> {
     let connection = Connection::from_environment()?;
     match command {
-        AgentsCommand::List { pool } => show::agents(&connection, &pool).await,
+        AgentsCommand::List { pool, printed } => show::agents(&connection, &pool, printed).await,
         AgentsCommand::Remove { pool, agent } => {
             administer::remove_agent(&connection, &pool, &agent).await
         }
@@ -460,7 +497,7 @@ async fn run_tasks(command: TasksCommand) -> anyhow::Result<()> {
         TasksCommand::Upload { source, overwrite } => {
             tasks::upload(&connection, &source, overwrite).await
         }
-        TasksCommand::List => tasks::list(&connection).await,
+        TasksCommand::List(printed) => tasks::list(&connection, printed).await,
         TasksCommand::Delete { task, version } => {
             tasks::delete(&connection, task, version.as_deref()).await
         }
@@ -470,8 +507,14 @@ async fn run_tasks(command: TasksCommand) -> anyhow::Result<()> {
 async fn run_jobs(command: JobsCommand) -> anyhow::Result<()> {
     let connection = Connection::from_environment()?;
     match command {
-        JobsCommand::List { pool, finished } => show::jobs(&connection, &pool, finished).await,
-        JobsCommand::Show(job) => show::job(&connection, &job.project, job.request).await,
+        JobsCommand::List {
+            pool,
+            finished,
+            printed,
+        } => show::jobs(&connection, &pool, finished, printed).await,
+        JobsCommand::Show { job, printed } => {
+            show::job(&connection, &job.project, job.request, printed).await
+        }
         JobsCommand::Logs(job) => show::logs(&connection, &job.project, job.request).await,
         JobsCommand::Cancel { job, reason } => {
             administer::cancel_job(&connection, &job.project, job.request, reason).await
@@ -489,10 +532,26 @@ async fn run_queue(args: QueueArgs) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+    #[test]
+    fn every_command_that_lists_prints_documents_too() {
+        fn lists(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            for inner in command.get_subcommands() {
+                let path = format!("{path} {}", inner.get_name());
+                if inner.get_name() == "list" {
+                    let output = inner.get_arguments().find(|arg| arg.get_id() == "output");
+                    assert!(output.is_some(), "{path} has no --output");
+                    found.push(path.clone());
+                }
+                lists(inner, &path, found);
+            }
+        }
+        let mut found = Vec::new();
+        lists(&Args::command(), "dayfly-pool", &mut found);
+        assert!(found.len() >= 8, "{found:?}");
     }
 }

@@ -1,6 +1,54 @@
 //! What the commands print: results on standard output, everything else on standard error.
 
+use clap::ValueEnum;
+use serde::Serialize;
 use std::io::Write;
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: the service's own documents.
+    Json,
+}
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Printed {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Printed {
+    /// Documents: as they are, or one row each.
+    pub(crate) fn list<T: Serialize>(
+        self,
+        documents: &[T],
+        header: &[&str],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> anyhow::Result<()> {
+        match self.output {
+            Format::Json => json(&documents),
+            Format::Table => {
+                let rows: Vec<_> = documents.iter().map(row).collect();
+                table(header, &rows)
+            }
+        }
+    }
+
+    /// Whether it is for programs.
+    pub(crate) fn is_json(self) -> bool {
+        self.output == Format::Json
+    }
+}
+
+/// A document for programs.
+pub(crate) fn json(document: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(document)?)
+}
 
 /// A line of a result.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {

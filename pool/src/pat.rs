@@ -1,12 +1,13 @@
 //! Personal access tokens, on the service's database: whoever can write there may make them.
 
-use crate::output;
+use crate::output::{self, Printed};
 use anyhow::Context;
 use dayfly_pool_service::clock::{Clock, SystemClock};
 use dayfly_pool_service::ops::pats;
 use dayfly_pool_service::rules::access::{Scopes, pat_counts};
 use dayfly_pool_service::store::{Place, Store};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 /// Makes a token and prints it, and nothing else, so that a script can take it.
 pub(crate) async fn create(
@@ -23,33 +24,47 @@ pub(crate) async fn create(
     output::line(token.expose())
 }
 
+/// A token without what it is.
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    name: String,
+    state: &'static str,
+    expires: Option<Timestamp>,
+    scopes: String,
+}
+
 /// Lists the tokens.
-pub(crate) async fn list(place: &Place) -> anyhow::Result<()> {
+pub(crate) async fn list(place: &Place, printed: Printed) -> anyhow::Result<()> {
     let store = open(place).await?;
     let now = SystemClock.now();
-    let rows: Vec<Vec<String>> = pats::list(&store)
+    let tokens: Vec<Shown> = pats::list(&store)
         .await?
         .into_iter()
-        .map(|pat| {
-            let state = match (pat.revoked_at, pat_counts(&pat, now)) {
+        .map(|pat| Shown {
+            id: pat.id.to_string(),
+            state: match (pat.revoked_at, pat_counts(&pat, now)) {
                 (Some(_), _) => "revoked",
                 (None, false) => "expired",
                 (None, true) => "counts",
-            };
-            let expires = pat
-                .expires_at
-                .map_or_else(|| "never".to_owned(), |end| format!("{end:.0}"));
-            vec![
-                pat.id.to_string(),
-                pat.name,
-                state.to_owned(),
-                expires,
-                pat.scopes,
-            ]
+            },
+            name: pat.name,
+            expires: pat.expires_at,
+            scopes: pat.scopes,
         })
         .collect();
     store.close().await;
-    output::table(&["ID", "NAME", "STATE", "EXPIRES", "SCOPES"], &rows)
+    let header = ["ID", "NAME", "STATE", "EXPIRES", "SCOPES"];
+    printed.list(&tokens, &header, |each| {
+        let expires = each.expires;
+        vec![
+            each.id.clone(),
+            each.name.clone(),
+            each.state.to_owned(),
+            expires.map_or_else(|| "never".to_owned(), |end| format!("{end:.0}")),
+            each.scopes.clone(),
+        ]
+    })
 }
 
 /// Revokes tokens.

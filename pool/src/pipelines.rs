@@ -1,7 +1,7 @@
 //! Pipelines: make, list, run; and their secret variables.
 
 use crate::connect::Connection;
-use crate::output;
+use crate::output::{self, Printed};
 use crate::reach::{self, ReachArgs};
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -41,6 +41,8 @@ pub(crate) enum PipelinesCommand {
         /// The project.
         #[arg(long, default_value = DEFAULT_PROJECT)]
         project: String,
+        #[command(flatten)]
+        printed: Printed,
     },
     /// Queue a pipeline, and print the run's id.
     Run {
@@ -71,6 +73,8 @@ pub(crate) enum VariablesCommand {
         /// The project.
         #[arg(long, default_value = DEFAULT_PROJECT)]
         project: String,
+        #[command(flatten)]
+        printed: Printed,
     },
 }
 
@@ -102,7 +106,7 @@ pub(crate) async fn run(command: PipelinesCommand) -> anyhow::Result<()> {
             file,
             project,
         } => create(&connection, &project, name, repository, file).await,
-        PipelinesCommand::List { project } => list(&connection, &project).await,
+        PipelinesCommand::List { project, printed } => list(&connection, &project, printed).await,
         PipelinesCommand::Run {
             pipeline,
             reference,
@@ -126,9 +130,11 @@ pub(crate) async fn run_variables(command: VariablesCommand) -> anyhow::Result<(
             name,
             project,
         }) => delete_variable(&connection, &project, &pipeline, &name).await,
-        VariablesCommand::List { pipeline, project } => {
-            variables(&connection, &project, &pipeline).await
-        }
+        VariablesCommand::List {
+            pipeline,
+            project,
+            printed,
+        } => variables(&connection, &project, &pipeline, printed).await,
     }
 }
 
@@ -161,28 +167,23 @@ async fn create(
 }
 
 /// A project's pipelines.
-async fn list(connection: &Connection, project: &str) -> anyhow::Result<()> {
+async fn list(connection: &Connection, project: &str, printed: Printed) -> anyhow::Result<()> {
     let pipelines = connection.client.definitions(project).await?;
-    let rows: Vec<_> = pipelines
-        .into_iter()
-        .map(|pipeline| {
-            let repository = pipeline.repository.and_then(|repository| repository.name);
-            let file = pipeline.process.and_then(|process| process.yaml_filename);
-            let status = pipeline.reference.queue_status;
-            vec![
-                pipeline.reference.id.to_string(),
-                pipeline.reference.name.unwrap_or_default(),
-                repository.unwrap_or_default(),
-                file.unwrap_or_default(),
-                status.map_or("", |status| status.as_str()).to_owned(),
-                pipeline.problem.unwrap_or_default(),
-            ]
-        })
-        .collect();
-    output::table(
-        &["ID", "NAME", "REPOSITORY", "FILE", "STATUS", "PROBLEM"],
-        &rows,
-    )
+    let header = ["ID", "NAME", "REPOSITORY", "FILE", "STATUS", "PROBLEM"];
+    printed.list(&pipelines, &header, |pipeline| {
+        let repository = pipeline.repository.as_ref();
+        let process = pipeline.process.as_ref();
+        let status = pipeline.reference.queue_status;
+        let text = |text: Option<&String>| text.cloned().unwrap_or_default();
+        vec![
+            pipeline.reference.id.to_string(),
+            text(pipeline.reference.name.as_ref()),
+            text(repository.and_then(|repository| repository.name.as_ref())),
+            text(process.and_then(|process| process.yaml_filename.as_ref())),
+            status.map_or("", |status| status.as_str()).to_owned(),
+            text(pipeline.problem.as_ref()),
+        ]
+    })
 }
 
 /// Queues a pipeline and prints the run's id.
@@ -248,9 +249,18 @@ async fn delete_variable(
 }
 
 /// The names of a pipeline's secret variables.
-async fn variables(connection: &Connection, project: &str, pipeline: &str) -> anyhow::Result<()> {
+async fn variables(
+    connection: &Connection,
+    project: &str,
+    pipeline: &str,
+    printed: Printed,
+) -> anyhow::Result<()> {
     let id = find(connection, project, pipeline).await?;
-    for name in connection.client.secret_variables(project, id).await? {
+    let names = connection.client.secret_variables(project, id).await?;
+    if printed.is_json() {
+        return output::json(&names);
+    }
+    for name in names {
         output::line(&name)?;
     }
     Ok(())

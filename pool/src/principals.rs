@@ -1,16 +1,16 @@
 //! Service principals, on the data directory: whoever can write there may make them.
 
 use crate::args::PlaceArgs;
-use crate::output;
+use crate::output::{self, Printed};
 use crate::pat::{open, parse_life};
 use anyhow::Context;
 use clap::Subcommand;
 use dayfly_pool_service::clock::{Clock, SystemClock};
 use dayfly_pool_service::ops::principals;
-use dayfly_pool_service::rules::principal::{
-    Principal, PrincipalCredential, Trust, credential_counts,
-};
+use dayfly_pool_service::rules::principal::{Trust, credential_counts};
 use dayfly_pool_service::store::Store;
+use jiff::Timestamp;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -78,6 +78,8 @@ pub(crate) enum PrincipalsCommand {
     List {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        printed: Printed,
     },
     /// Remove a credential, by its id. Tokens that were got with it end.
     RemoveCredential {
@@ -160,7 +162,7 @@ pub(crate) async fn run(command: PrincipalsCommand) -> anyhow::Result<()> {
             let id = principals::add_trust(&store, &principal, trust, now).await?;
             output::line(&id.to_string())
         }
-        PrincipalsCommand::List { data } => list(&data.open().await?).await,
+        PrincipalsCommand::List { data, printed } => list(&data.open().await?, printed).await,
         PrincipalsCommand::RemoveCredential { data, credential } => {
             let removed = principals::remove_credential(&data.open().await?, credential).await?;
             anyhow::ensure!(removed, "there is no credential {credential}");
@@ -174,41 +176,63 @@ pub(crate) async fn run(command: PrincipalsCommand) -> anyhow::Result<()> {
     }
 }
 
-async fn list(store: &Store) -> anyhow::Result<()> {
+/// A principal or one of its credentials, without what that is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    id: String,
+    name: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<String>,
+}
+
+async fn list(store: &Store, printed: Printed) -> anyhow::Result<()> {
     let now = SystemClock.now();
-    let mut rows = Vec::new();
+    let mut shown = Vec::new();
     for (principal, credentials) in principals::list(store).await? {
-        rows.push(row(&principal));
-        for credential in credentials {
-            let state = if credential_counts(&credential, now) {
+        let id = principal.id.to_string();
+        shown.push(Shown {
+            id: id.clone(),
+            name: principal.name,
+            state: principal.revoked_at.map_or("counts", |_| "revoked"),
+            expires: None,
+            scopes: Some(principal.scopes),
+            principal: None,
+        });
+        shown.extend(credentials.into_iter().map(|credential| Shown {
+            id: credential.id.to_string(),
+            state: if credential_counts(&credential, now) {
                 "counts"
             } else {
                 "expired"
-            };
-            rows.push(credential_row(&credential, state));
-        }
+            },
+            name: credential.proof.describe(),
+            expires: credential.expires_at,
+            scopes: None,
+            principal: Some(id.clone()),
+        }));
     }
-    output::table(&["ID", "NAME", "STATE", "EXPIRES", "SCOPES"], &rows)
+    let header = ["ID", "NAME", "STATE", "EXPIRES", "SCOPES"];
+    printed.list(&shown, &header, row)
 }
 
-fn row(principal: &Principal) -> Vec<String> {
-    let state = principal.revoked_at.map_or("counts", |_| "revoked");
+fn row(shown: &Shown) -> Vec<String> {
+    let of_credential = |text: &str| match &shown.principal {
+        Some(_) => text.to_owned(),
+        None => String::new(),
+    };
+    let expires = shown.expires.map(|end| format!("{end:.0}"));
     vec![
-        principal.id.to_string(),
-        principal.name.clone(),
-        state.to_owned(),
-        String::new(),
-        principal.scopes.clone(),
-    ]
-}
-
-fn credential_row(credential: &PrincipalCredential, state: &str) -> Vec<String> {
-    let expires = credential.expires_at;
-    vec![
-        credential.id.to_string(),
-        format!("- {}", credential.proof.describe()),
-        state.to_owned(),
-        expires.map_or_else(|| "never".to_owned(), |end| format!("{end:.0}")),
+        shown.id.clone(),
+        format!("{}{}", of_credential("- "), shown.name),
+        shown.state.to_owned(),
+        expires.unwrap_or_else(|| of_credential("never")),
+        shown.scopes.clone().unwrap_or_default(),
     ]
 }
 

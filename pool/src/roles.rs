@@ -1,12 +1,10 @@
 //! Roles in pools, on the service's database: whoever has a token cannot widen what it may do.
 
-use crate::output;
+use crate::output::{self, Printed};
 use crate::principals::Data;
-use crate::runs::Format;
 use clap::Subcommand;
 use dayfly_pool_service::ops::roles;
 use dayfly_pool_service::rules::role::Role;
-use serde_json::json;
 
 #[derive(Subcommand)]
 pub(crate) enum RolesCommand {
@@ -42,9 +40,8 @@ pub(crate) enum RolesCommand {
     List {
         #[command(flatten)]
         data: Data,
-        /// How to print them.
-        #[arg(long, value_enum, default_value_t)]
-        output: Format,
+        #[command(flatten)]
+        printed: Printed,
     },
 }
 
@@ -81,26 +78,12 @@ pub(crate) async fn run(command: RolesCommand) -> anyhow::Result<()> {
             Ok(roles::unset(&data.open().await?, &name, place.pool.as_deref()).await?)
         }
         RolesCommand::Clear { data, name } => Ok(roles::clear(&data.open().await?, &name).await?),
-        RolesCommand::List { data, output } => {
+        RolesCommand::List { data, printed } => {
             let listed = roles::list(&data.open().await?).await?;
-            match output {
-                Format::Json => {
-                    let roles = listed.iter().map(|each| {
-                        json!({"name": each.name, "pool": each.pool, "role": each.role.as_str()})
-                    });
-                    output::line(&format!("{:#}", json!(roles.collect::<Vec<_>>())))
-                }
-                Format::Table => {
-                    let rows: Vec<_> = listed
-                        .into_iter()
-                        .map(|each| {
-                            let pool = each.pool.unwrap_or_else(|| "(every pool)".to_owned());
-                            vec![each.name, pool, each.role.to_string()]
-                        })
-                        .collect();
-                    output::table(&["NAME", "POOL", "ROLE"], &rows)
-                }
-            }
+            printed.list(&listed, &["NAME", "POOL", "ROLE"], |each| {
+                let pool = each.pool.as_deref().unwrap_or("(every pool)");
+                vec![each.name.clone(), pool.to_owned(), each.role.to_string()]
+            })
         }
     }
 }

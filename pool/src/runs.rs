@@ -1,10 +1,10 @@
 //! Runs: list, look at, cancel, run again.
 
 use crate::connect::Connection;
-use crate::output;
+use crate::output::{self, Format, json};
 use crate::show::{date, record_row};
 use anyhow::bail;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use dayfly_wire::build::{Build, BuildRecord};
 use dayfly_wire::ids::BuildId;
 use dayfly_wire::timeline::{JOB, Record};
@@ -56,16 +56,6 @@ pub(crate) enum RunsCommand {
     },
 }
 
-/// How a result is printed.
-#[derive(Clone, Copy, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs: the service's own documents.
-    Json,
-}
-
 /// Does what the command says.
 pub(crate) async fn run(command: RunsCommand) -> anyhow::Result<()> {
     let connection = Connection::from_environment()?;
@@ -78,7 +68,7 @@ pub(crate) async fn run(command: RunsCommand) -> anyhow::Result<()> {
         } => {
             let builds = client.builds(&project, most).await?;
             match output {
-                Format::Json => json(&serde_json::to_value(&builds)?),
+                Format::Json => json(&builds),
                 Format::Table => list(&builds),
             }
         }
@@ -102,10 +92,6 @@ pub(crate) async fn run(command: RunsCommand) -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-fn json(value: &serde_json::Value) -> anyhow::Result<()> {
-    output::line(&format!("{value:#}"))
 }
 
 fn list(builds: &[Build]) -> anyhow::Result<()> {

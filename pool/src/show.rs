@@ -1,7 +1,7 @@
 //! Commands that look.
 
 use crate::connect::Connection;
-use crate::output;
+use crate::output::{self, Printed};
 use crate::watch::{say_result, scope};
 use dayfly_client::AgentQuery;
 use dayfly_wire::ids::{RecordId, RequestId};
@@ -9,72 +9,78 @@ use dayfly_wire::request::JobRequest;
 use dayfly_wire::timeline::Record;
 
 /// All pools.
-pub(crate) async fn pools(connection: &Connection) -> anyhow::Result<()> {
+pub(crate) async fn pools(connection: &Connection, printed: Printed) -> anyhow::Result<()> {
     let pools = connection.client.pools().await?;
-    let rows: Vec<_> = pools
-        .into_iter()
-        .map(|pool| vec![pool.id.to_string(), pool.name, pool.size.to_string()])
-        .collect();
-    output::table(&["ID", "NAME", "AGENTS"], &rows)
+    printed.list(&pools, &["ID", "NAME", "AGENTS"], |pool| {
+        vec![
+            pool.id.to_string(),
+            pool.name.clone(),
+            pool.size.to_string(),
+        ]
+    })
 }
 
 /// A project's repositories.
-pub(crate) async fn repositories(connection: &Connection, project: &str) -> anyhow::Result<()> {
+pub(crate) async fn repositories(
+    connection: &Connection,
+    project: &str,
+    printed: Printed,
+) -> anyhow::Result<()> {
     let repositories = connection.client.repositories(project).await?;
-    let rows: Vec<_> = repositories
-        .into_iter()
-        .map(|each| {
-            vec![
-                each.name,
-                each.default_branch.unwrap_or_default(),
-                each.remote_url.unwrap_or_default(),
-            ]
-        })
-        .collect();
-    output::table(&["NAME", "DEFAULT BRANCH", "URL"], &rows)
+    let header = ["NAME", "DEFAULT BRANCH", "URL"];
+    printed.list(&repositories, &header, |each| {
+        vec![
+            each.name.clone(),
+            each.default_branch.clone().unwrap_or_default(),
+            each.remote_url.clone().unwrap_or_default(),
+        ]
+    })
 }
 
 /// A pool's agents.
-pub(crate) async fn agents(connection: &Connection, pool: &str) -> anyhow::Result<()> {
+pub(crate) async fn agents(
+    connection: &Connection,
+    pool: &str,
+    printed: Printed,
+) -> anyhow::Result<()> {
     let pool = connection.pool(pool).await?;
     let query = AgentQuery {
         include_assigned_request: true,
         ..AgentQuery::default()
     };
     let agents = connection.client.agents(pool, &query).await?;
-    let rows: Vec<_> = agents
-        .into_iter()
-        .map(|agent| {
-            let status = agent.status.map_or("", |status| status.as_str());
-            let enabled = if agent.enabled == Some(false) {
-                "no"
-            } else {
-                "yes"
-            };
-            let job = agent.assigned_request;
-            vec![
-                agent.id.to_string(),
-                agent.name,
-                status.to_owned(),
-                enabled.to_owned(),
-                job.map_or_else(String::new, |job| job.request_id.to_string()),
-            ]
-        })
-        .collect();
-    output::table(&["ID", "NAME", "STATUS", "ENABLED", "JOB"], &rows)
+    let header = ["ID", "NAME", "STATUS", "ENABLED", "JOB"];
+    printed.list(&agents, &header, |agent| {
+        let status = agent.status.map_or("", |status| status.as_str());
+        let enabled = if agent.enabled == Some(false) {
+            "no"
+        } else {
+            "yes"
+        };
+        let job = agent.assigned_request.as_ref();
+        vec![
+            agent.id.to_string(),
+            agent.name.clone(),
+            status.to_owned(),
+            enabled.to_owned(),
+            job.map_or_else(String::new, |job| job.request_id.to_string()),
+        ]
+    })
 }
 
 /// A pool's jobs.
-pub(crate) async fn jobs(connection: &Connection, pool: &str, finished: u32) -> anyhow::Result<()> {
+pub(crate) async fn jobs(
+    connection: &Connection,
+    pool: &str,
+    finished: u32,
+    printed: Printed,
+) -> anyhow::Result<()> {
     let pool = connection.pool(pool).await?;
     let requests = connection.client.recent_requests(pool, finished).await?;
-    let rows: Vec<_> = requests.iter().map(job_row).collect();
-    output::table(
-        &[
-            "ID", "PIPELINE", "JOB", "STATE", "AGENT", "QUEUED", "REASON",
-        ],
-        &rows,
-    )
+    let header = [
+        "ID", "PIPELINE", "JOB", "STATE", "AGENT", "QUEUED", "REASON",
+    ];
+    printed.list(&requests, &header, job_row)
 }
 
 fn job_row(request: &JobRequest) -> Vec<String> {
@@ -108,14 +114,15 @@ pub(crate) async fn job(
     connection: &Connection,
     project: &str,
     request: RequestId,
+    printed: Printed,
 ) -> anyhow::Result<()> {
     let job = connection.client.job(project, request).await?;
-    let rows: Vec<_> = records(connection, project, request)
-        .await?
-        .iter()
-        .map(record_row)
-        .collect();
-    output::table(&["TYPE", "NAME", "STATE", "STARTED", "FINISHED"], &rows)?;
+    let records = records(connection, project, request).await?;
+    if printed.is_json() {
+        return output::json(&serde_json::json!({"job": job, "records": records}));
+    }
+    let header = ["TYPE", "NAME", "STATE", "STARTED", "FINISHED"];
+    printed.list(&records, &header, record_row)?;
     match job.result {
         Some(result) => say_result(result, job.status_message.as_deref()),
         None => output::remark(job.status_message.as_deref().unwrap_or("not ended")),

@@ -1,7 +1,7 @@
 //! Commands about task definitions.
 
 use crate::connect::Connection;
-use crate::output;
+use crate::output::{self, Printed};
 use anyhow::{Context, bail};
 use dayfly_wire::ids::TaskId;
 use dayfly_wire::task::TaskVersion;
@@ -36,13 +36,15 @@ pub(crate) async fn upload(
 }
 
 /// Every version of every task.
-pub(crate) async fn list(connection: &Connection) -> anyhow::Result<()> {
+pub(crate) async fn list(connection: &Connection, printed: Printed) -> anyhow::Result<()> {
     let tasks = connection.client.tasks().await?;
-    let rows: Vec<_> = tasks
-        .into_iter()
-        .map(|task| vec![task.id.to_string(), task.name, task.version.to_string()])
-        .collect();
-    output::table(&["ID", "NAME", "VERSION"], &rows)
+    printed.list(&tasks, &["ID", "NAME", "VERSION"], |task| {
+        vec![
+            task.id.to_string(),
+            task.name.clone(),
+            task.version.to_string(),
+        ]
+    })
 }
 
 /// Removes a task or one version of it.

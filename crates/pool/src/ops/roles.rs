@@ -7,12 +7,14 @@ use crate::service::Failure;
 use crate::store::dialect::Conn;
 use crate::store::{Store, pools, roles};
 use dayfly_wire::ids::PoolId;
+use serde::Serialize;
 use std::collections::HashMap;
 
 /// The longest name of somebody.
 const LONGEST: usize = 200;
 
 /// A role as it is shown.
+#[derive(Serialize)]
 pub struct Shown {
     /// Whose: the name of tokens or of a service principal.
     pub name: String,

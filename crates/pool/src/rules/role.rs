@@ -6,6 +6,7 @@
 use super::access::{Caller, Scope, require_scope};
 use super::refusal::{Kind, Refusal};
 use dayfly_wire::ids::PoolId;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -14,9 +15,11 @@ use std::str::FromStr;
 pub const EVERY_POOL: PoolId = PoolId(0);
 
 /// What somebody may do in a pool; each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Role {
     /// Nothing: the pool is not shown either.
+    #[serde(rename = "none")]
     Nothing,
     /// See the pool, its agents and its requests.
     Reader,

@@ -9,6 +9,7 @@ use dayfly_pool_service::ops::runs::{NewJob, NewRun, Pipeline, cancel_run, creat
 use dayfly_pool_service::rules::entities::{Run, RunJob};
 use dayfly_pool_service::store::{definitions, projects, runs};
 use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus};
+use dayfly_wire::error::key;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{BuildId, RecordId};
 use dayfly_wire::timeline::{Record, RecordState};
@@ -247,4 +248,74 @@ async fn a_job_cannot_write_the_records_of_another_job_of_its_run() {
     let own = RecordId(taken.message.job_id.0);
     let answer = send(patch(RecordId(uuid::Uuid::new_v4()), Some(own))).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_job_writes_to_no_log_details_or_record_that_another_job_of_its_run_made() {
+    let fixture = Fixture::start().await;
+    let run = {
+        let (one, two) = (fixture.register("one").await, fixture.register("two").await);
+        let run = create(&fixture, &[("a", &[]), ("b", &[])]).await;
+        let sessions = (one.open().await, two.open().await);
+        let first = one.take_job(&sessions.0).await;
+        let second = two.take_job(&sessions.1).await;
+        (run, first, second)
+    };
+    let (run, own, other) = run;
+    let plan = format!(
+        "/demo/_apis/distributedtask/hubs/build/plans/{}",
+        run.plan.id
+    );
+    let call = async |method: &str, path: String, taken: &Taken, body: serde_json::Value| {
+        let path = format!("{plan}/{path}");
+        let body = Some(body);
+        fixture.call(method, &path, Some(&taken.token), body).await
+    };
+    let log = call("POST", "logs".to_owned(), &own, json!({"path": "own"})).await;
+    let details = uuid::Uuid::new_v4();
+    let step = uuid::Uuid::new_v4();
+    let made = call(
+        "POST",
+        "timelines".to_owned(),
+        &own,
+        json!({"id": details}),
+    )
+    .await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let main = run.plan.timeline;
+    let record = json!({"count": 1, "value": [{"id": step, "parentId": own.message.job_id}]});
+    let below = json!({"count": 1, "value": [{"id": uuid::Uuid::new_v4(), "name": "detail"}]});
+    // The owner first: what is refused afterwards is there.
+    for (taken, status) in [(&own, 200), (&other, 403)] {
+        for (method, path, body) in [
+            ("POST", format!("logs/{}", log.json()["id"]), json!("text")),
+            ("PATCH", format!("timelines/{details}/records"), below.clone()),
+            ("PATCH", format!("timelines/{main}/records"), record.clone()),
+            (
+                "PUT",
+                format!("timelines/{main}/records/{step}/attachments/a.b/c"),
+                json!("x"),
+            ),
+            (
+                "PUT",
+                format!("timelines/{details}/records/{step}/attachments/a.b/c"),
+                json!("x"),
+            ),
+        ] {
+            let answer = call(method, path.clone(), taken, body).await;
+            assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+            if status == 403 {
+                assert_eq!(answer.type_key(), key::ACCESS_DENIED, "{path}");
+            }
+        }
+    }
+    let text = fixture
+        .call("GET", &format!("{plan}/logs/1"), Some(&fixture.pat), None)
+        .await;
+    assert_eq!(text.body.matches("text").count(), 1, "{}", text.body);
+    // What the other job makes itself is its own.
+    let log = call("POST", "logs".to_owned(), &other, json!({"path": "other"})).await;
+    let path = format!("logs/{}", log.json()["id"]);
+    let appended = call("POST", path, &other, json!("text")).await;
+    assert_eq!(appended.status, 200, "{}", appended.body);
 }

@@ -1,15 +1,18 @@
 //! Attachments: put, read, list.
 
-use super::plans::{PlanPath, existing_plan, existing_timeline, running_request};
+use super::plans::{
+    PlanPath, existing_plan, existing_timeline, running_request, writable_timeline,
+};
 use crate::content::Incoming;
 use crate::rules::access::{Caller, require_plan_reader, require_plan_writer};
 use crate::rules::refusal::{Kind, Refusal};
-use crate::rules::{attachment, limits};
+use crate::rules::{attachment, limits, timeline};
 use crate::service::{Failure, Service};
 use crate::store::attachments::{self, Attachment};
 use crate::store::dialect::Conn;
+use crate::store::records;
 use dayfly_wire::attachment::{Link, TaskAttachment};
-use dayfly_wire::ids::{RecordId, TimelineId};
+use dayfly_wire::ids::{JobId, RecordId, TimelineId};
 
 /// An attachment as a path names it.
 #[derive(Clone, Debug)]
@@ -33,11 +36,10 @@ impl Service {
         caller: &Caller,
         path: &AttachmentPath,
     ) -> Result<(), Failure> {
-        require_plan_writer(caller, path.plan.plan)?;
+        let claims = require_plan_writer(caller, path.plan.plan)?;
         attachment::check(&path.kind, &path.name)?;
         let mut conn = self.store.read().await?;
-        let plan = existing_plan(&mut conn, &path.plan).await?;
-        existing_timeline(&mut conn, &plan, path.timeline).await
+        check_place(&mut conn, path, claims.job).await
     }
 
     /// Keeps an attachment whose content was written; one that is there already is replaced.
@@ -52,6 +54,7 @@ impl Service {
         let mut unit = self.begin().await?;
         let now = unit.now;
         running_request(&mut unit, claims).await?;
+        check_place(unit.conn(), path, claims.job).await?;
         let existing = find(unit.conn(), path).await?;
         let most = self.settings.limits.attachments;
         if existing.is_none() && attachments::count(unit.conn(), path.plan.plan).await? >= most {
@@ -152,6 +155,21 @@ impl Service {
             links: [("self".to_owned(), Link { href })].into(),
         }
     }
+}
+
+/// Refuses a place that is not the job's: its own records and the details that it made.
+async fn check_place(conn: &mut Conn, path: &AttachmentPath, job: JobId) -> Result<(), Failure> {
+    let plan = existing_plan(conn, &path.plan).await?;
+    writable_timeline(conn, &plan, path.timeline, job).await?;
+    let record = records::find(conn, path.timeline, path.record).await?;
+    if path.timeline == plan.timeline && !timeline::may_attach(job, record.as_ref()) {
+        return Err(Refusal::new(
+            Kind::Denied,
+            format!("record {} does not belong to the token's job", path.record),
+        )
+        .into());
+    }
+    Ok(())
 }
 
 async fn find(conn: &mut Conn, path: &AttachmentPath) -> Result<Option<Attachment>, Failure> {

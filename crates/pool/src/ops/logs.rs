@@ -3,7 +3,7 @@
 use super::plans::{PlanPath, existing_plan, running_request};
 use crate::rules::access::{Caller, require_plan_reader, require_plan_writer};
 use crate::rules::refusal::{Kind, Refusal};
-use crate::rules::{limits, log};
+use crate::rules::{limits, log, timeline};
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
 use crate::store::logs::{self, Log};
@@ -44,7 +44,7 @@ impl Service {
             .take(MAX_PATH)
             .collect();
         let now = unit.now;
-        let log = logs::create(unit.conn(), path.plan, name, now).await?;
+        let log = logs::create(unit.conn(), path.plan, claims.job, name, now).await?;
         if log.id.0 > MAX_LOGS {
             return Err(limits::too_many("a plan", "logs", MAX_LOGS).into());
         }
@@ -52,7 +52,7 @@ impl Service {
         Ok(log.document())
     }
 
-    /// Appends to a log.
+    /// Appends to a log of the token's job.
     pub async fn append_log(
         &self,
         caller: &Caller,
@@ -65,6 +65,7 @@ impl Service {
         existing_plan(unit.conn(), path).await?;
         running_request(&mut unit, claims).await?;
         let mut log = existing_log(unit.conn(), path.plan, id).await?;
+        timeline::check_maker(claims.job, log.job, &format!("log {id}"))?;
         let most = self.settings.limits.log_bytes;
         if log.bytes + i64::try_from(text.len()).unwrap_or(i64::MAX) > most {
             return Err(limits::too_large("a log", most).into());

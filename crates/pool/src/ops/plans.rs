@@ -9,11 +9,11 @@ use crate::rules::entities::{Plan, Request};
 use crate::rules::feed;
 use crate::rules::limits;
 use crate::rules::refusal::{Kind, Refusal};
-use crate::rules::timeline::belongs_to;
+use crate::rules::timeline::{belongs_to, check_maker};
 use crate::service::{Failure, Service, Unit};
 use crate::store::dialect::Conn;
 use crate::store::{feeds, plans, projects, records, requests, timelines};
-use dayfly_wire::ids::{PlanId, RecordId, TimelineId};
+use dayfly_wire::ids::{JobId, PlanId, RecordId, TimelineId};
 use dayfly_wire::log::FeedLines;
 use dayfly_wire::timeline::{Record, Timeline};
 use uuid::Uuid;
@@ -83,7 +83,7 @@ impl Service {
             return Err(limits::too_many("a plan", "timelines", MAX_TIMELINES).into());
         }
         let now = unit.now;
-        timelines::insert(unit.conn(), plan.id, id, now).await?;
+        timelines::insert(unit.conn(), plan.id, claims.job, id, now).await?;
         unit.commit().await?;
         Ok(Timeline {
             id,
@@ -142,7 +142,7 @@ impl Service {
         }
         let mut unit = self.begin().await?;
         let plan = existing_plan(unit.conn(), path).await?;
-        existing_timeline(unit.conn(), &plan, timeline).await?;
+        writable_timeline(unit.conn(), &plan, timeline, claims.job).await?;
         running_request(&mut unit, claims).await?;
         let mut room = MAX_RECORDS - records::count(unit.conn(), timeline).await?;
         let mut merged = Vec::with_capacity(patches.len());
@@ -241,6 +241,18 @@ pub async fn existing_timeline(
     } else {
         Err(no_timeline(plan, timeline).into())
     }
+}
+
+/// Refuses a timeline that a job may not write: another plan's, and details that another job of the plan has made.
+pub async fn writable_timeline(
+    conn: &mut Conn,
+    plan: &Plan,
+    timeline: TimelineId,
+    job: JobId,
+) -> Result<(), Failure> {
+    existing_timeline(conn, plan, timeline).await?;
+    let maker = timelines::maker(conn, timeline).await?;
+    Ok(check_maker(job, maker, &format!("timeline {timeline}"))?)
 }
 
 fn check_own_timeline(plan: &Plan, timeline: TimelineId) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 //! Timeline records: a patch merges into what is there.
 
 use super::entities::{Plan, Run, RunJob};
+use super::refusal::{Kind, Refusal};
 use dayfly_wire::build::{BuildResult, BuildStatus};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{JobId, RecordId};
@@ -149,6 +150,22 @@ pub fn belongs_to(job: JobId, existing: Option<&Record>, patch: &Record) -> bool
     patch.id == own || parent == Some(own)
 }
 
+/// Whether a job may attach something to a record: not to one that another job has written.
+pub fn may_attach(job: JobId, existing: Option<&Record>) -> bool {
+    existing.is_none_or(|existing| belongs_to(job, Some(existing), existing))
+}
+
+/// Refuses what another job of the plan has made.
+pub fn check_maker(job: JobId, maker: Option<JobId>, what: &str) -> Result<(), Refusal> {
+    if maker.is_none_or(|maker| maker == job) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Kind::Denied,
+        format!("{what} belongs to another job than the token's"),
+    ))
+}
+
 /// The patch that ends the job's record when the service ends the job.
 pub fn ended(job: JobId, result: TaskResult, reason: Option<&str>, now: Timestamp) -> Record {
     let issue = reason.map(|reason| Issue {
@@ -214,6 +231,11 @@ mod tests {
             ..theirs.clone()
         };
         assert!(!belongs_to(own.id, Some(&theirs), &claimed));
+        assert!(may_attach(own.id, Some(&step(&own))) && may_attach(own.id, None));
+        assert!(!may_attach(own.id, Some(&theirs)));
+        assert!(check_maker(own.id, Some(own.id), "log 1").is_ok());
+        assert!(check_maker(own.id, None, "log 1").is_ok());
+        assert!(check_maker(own.id, Some(other.id), "log 1").is_err());
     }
 
     #[test]

@@ -98,6 +98,16 @@ pub fn parsed<T: FromStr>(row: &Row, name: &'static str) -> Result<T, StoreError
         .map_err(|_| StoreError::Malformed { what: name })
 }
 
+/// A text column that is parsed, and may be absent.
+pub fn optional_parsed<T: FromStr>(row: &Row, name: &'static str) -> Result<Option<T>, StoreError> {
+    column::<Option<String>>(row, name)?
+        .map(|text| {
+            text.parse()
+                .map_err(|_| StoreError::Malformed { what: name })
+        })
+        .transpose()
+}
+
 /// A document column that may be absent.
 pub fn optional_document<T: DeserializeOwned>(
     row: &Row,

@@ -1,8 +1,8 @@
 //! Stored logs, in chunks.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis};
-use dayfly_wire::ids::{LogId, PlanId};
+use super::dialect::{Conn, Row, column, date, millis, optional_parsed};
+use dayfly_wire::ids::{JobId, LogId, PlanId};
 use dayfly_wire::log::LogReference;
 use jiff::Timestamp;
 
@@ -11,6 +11,8 @@ use jiff::Timestamp;
 pub struct Log {
     /// Its id in the plan.
     pub id: LogId,
+    /// The job that made it; not known of logs of before.
+    pub job: Option<JobId>,
     /// The name that the agent gave it.
     pub path: String,
     /// Line ends that it holds.
@@ -51,6 +53,7 @@ pub struct Chunk {
 fn log(row: &Row) -> Result<Log, StoreError> {
     Ok(Log {
         id: LogId(column(row, "id")?),
+        job: optional_parsed(row, "job_id")?,
         path: column(row, "path")?,
         line_count: column(row, "line_count")?,
         bytes: column(row, "bytes")?,
@@ -60,10 +63,11 @@ fn log(row: &Row) -> Result<Log, StoreError> {
     })
 }
 
-/// Makes an empty log.
+/// Makes an empty log of a job.
 pub async fn create(
     conn: &mut Conn,
     plan: PlanId,
+    job: JobId,
     path: String,
     now: Timestamp,
 ) -> Result<Log, StoreError> {
@@ -75,6 +79,7 @@ pub async fn create(
     .await?;
     let log = Log {
         id: LogId(id),
+        job: Some(job),
         path,
         line_count: 0,
         bytes: 0,
@@ -83,11 +88,12 @@ pub async fn create(
         changed_at: now,
     };
     sqlx::query(
-        "INSERT INTO logs (plan_id, id, path, line_count, bytes, chunks, created_at, changed_at) \
-         VALUES ($1, $2, $3, 0, 0, 0, $4, $4)",
+        "INSERT INTO logs (plan_id, id, job_id, path, line_count, bytes, chunks, created_at, changed_at) \
+         VALUES ($1, $2, $3, $4, 0, 0, 0, $5, $5)",
     )
     .bind(plan.to_string())
     .bind(id)
+    .bind(job.to_string())
     .bind(&log.path)
     .bind(millis(now))
     .execute(conn)

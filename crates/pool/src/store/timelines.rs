@@ -1,8 +1,8 @@
 //! Timelines beside a plan's own.
 
 use super::StoreError;
-use super::dialect::{Conn, millis, parsed};
-use dayfly_wire::ids::{PlanId, TimelineId};
+use super::dialect::{Conn, millis, optional_parsed, parsed};
+use dayfly_wire::ids::{JobId, PlanId, TimelineId};
 use jiff::Timestamp;
 
 /// Whether any plan has a timeline of this id, as its own or beside it.
@@ -21,16 +21,30 @@ pub async fn exists(conn: &mut Conn, id: TimelineId) -> Result<bool, StoreError>
 pub async fn insert(
     conn: &mut Conn,
     plan: PlanId,
+    job: JobId,
     id: TimelineId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO timelines (id, plan_id, created_at) VALUES ($1, $2, $3)")
+    sqlx::query("INSERT INTO timelines (id, plan_id, job_id, created_at) VALUES ($1, $2, $3, $4)")
         .bind(id.to_string())
         .bind(plan.to_string())
+        .bind(job.to_string())
         .bind(millis(now))
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// The job that made a timeline; none for a plan's own, and for one of before.
+pub async fn maker(conn: &mut Conn, id: TimelineId) -> Result<Option<JobId>, StoreError> {
+    let row = sqlx::query("SELECT job_id FROM timelines WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(conn)
+        .await?;
+    match row {
+        Some(row) => optional_parsed(&row, "job_id"),
+        None => Ok(None),
+    }
 }
 
 /// A plan's timelines beside its own.

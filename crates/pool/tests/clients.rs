@@ -14,12 +14,15 @@ use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::RecordId;
 use dayfly_wire::timeline::{Record, RecordState, TASK};
 use serde_json::json;
+use std::io::{Cursor, Write};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::{Command as GitCommand, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 /// The longest that a client may take.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -94,7 +97,23 @@ async fn drive(mut command: Command) {
         .spawn()
         .unwrap();
     let key = AgentKey::generate().unwrap().public().to_wire();
+    let listener = fixture.register("listener").await;
+    let message = &held.message;
     let given = json!({
+        "job": {
+            "token": held.token.expose(),
+            "project": message.plan.scope_identifier,
+            "plan": message.plan.plan_id,
+            "timeline": message.timeline.id,
+            "id": message.job_id,
+            "request": message.request_id,
+        },
+        "listener": {
+            "id": listener.record.id,
+            "name": listener.record.name,
+            "token": listener.listen_token(&fixture).await.expose(),
+        },
+        "task": base64(&task()),
         "url": fixture.service.url(),
         "pat": fixture.pat.expose(),
         "modulus": key.modulus,
@@ -204,6 +223,30 @@ async fn push_a_commit(fixture: &Fixture) {
 }
 
 fn basic(password: &str) -> String {
+    base64(format!(":{password}").as_bytes())
+}
+
+fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(format!(":{password}"))
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// The archive of a task.
+fn task() -> Vec<u8> {
+    let definition = json!({
+        "id": "11111111-1111-4111-8111-111111111111", "name": "Greet", "friendlyName": "Greet somebody",
+        "version": {"Major": 1, "Minor": 2, "Patch": 3},
+        "inputs": [{"name": "who", "type": "string", "required": true}],
+        "execution": {"Node20_1": {"target": "main.js"}},
+    });
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in [
+        ("task.json", definition.to_string()),
+        ("main.js", "1".to_owned()),
+    ] {
+        let options = SimpleFileOptions::default();
+        archive.start_file(name, options).unwrap();
+        archive.write_all(content.as_bytes()).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
 }

@@ -3,6 +3,7 @@
 use super::App;
 use super::extract::{Authenticated, Parameters, Segments, incoming};
 use super::reply::{Problem, Reply, document, done, file, list};
+use crate::rules::access::Caller;
 use crate::rules::refusal::Refusal;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -45,7 +46,12 @@ async fn of_task(
     Authenticated(caller): Authenticated,
     Segments(task): Segments<TaskId>,
     parameters: Parameters,
+    headers: HeaderMap,
 ) -> Reply {
+    // Some clients name the version here, and not in the path.
+    if let Some(version) = parameters.text("versionstring") {
+        return version_of(&app, &caller, task, version, &headers).await;
+    }
     let every = parameters.flag("allversions");
     Ok(list(app.tasks(&caller, Some(task), every).await?))
 }
@@ -55,14 +61,24 @@ fn version(text: &str) -> Result<TaskVersion, Problem> {
         .map_err(|why| Refusal::invalid(format!("version: {text:?}: {why}")).into())
 }
 
-/// The archive for those who ask for one, the definition for everybody else.
 async fn one(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
-    Segments((task, text)): Segments<(TaskId, String)>,
+    Segments((task, version)): Segments<(TaskId, String)>,
     headers: HeaderMap,
 ) -> Reply {
-    let found = app.task(&caller, task, version(&text)?).await?;
+    version_of(&app, &caller, task, &version, &headers).await
+}
+
+/// The archive for those who ask for one, the definition for everybody else.
+async fn version_of(
+    app: &App,
+    caller: &Caller,
+    task: TaskId,
+    text: &str,
+    headers: &HeaderMap,
+) -> Reply {
+    let found = app.task(caller, task, version(text)?).await?;
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     if !accept.is_some_and(|accept| accept.contains("application/zip")) {
         return Ok(document(&found.definition));

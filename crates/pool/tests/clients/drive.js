@@ -3,6 +3,8 @@
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
+const { randomUUID } = require('node:crypto');
+const { Readable } = require('node:stream');
 const azdev = require('azure-devops-node-api');
 const build = require('azure-devops-node-api/interfaces/BuildInterfaces');
 const agent = require('azure-devops-node-api/interfaces/TaskAgentInterfaces');
@@ -40,6 +42,14 @@ async function text(stream) {
   return all;
 }
 
+async function bytes(stream) {
+  const pieces = [];
+  for await (const piece of stream) {
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
+}
+
 async function projects(core) {
   const found = await core.getProjects();
   assert.deepEqual(found.map((project) => project.name), [PROJECT]);
@@ -71,6 +81,11 @@ async function poolsAndAgents(agents) {
   assert.equal(read.userCapabilities.docker, 'yes');
   await agents.deleteAgent(made.id, registered.id);
   assert.deepEqual(await agents.getAgents(made.id), []);
+  assert.equal((await agents.updateAgentPool({ name: 'renamed' }, made.id)).name, 'renamed');
+  assert.deepEqual((await agents.getAgentPoolsByIds([made.id])).map((pool) => pool.name), ['renamed']);
+  await agents.deleteAgentPool(made.id);
+  assert.deepEqual(await agents.getAgentPools('renamed'), []);
+  assert.equal((await agents.getAgentPools(undefined, undefined, undefined, agent.TaskAgentPoolActionFilter.Manage)).length, 1);
   const [online] = await agents.getAgents(linux.id, 'Worker', false, true, true);
   assert.equal(online.status, agent.TaskAgentStatus.Online);
   assert.equal(online.assignedRequest.owner.id, given.running);
@@ -84,6 +99,102 @@ async function queues(agents, linux) {
   const named = await agents.getAgentQueuesByNames(['linux', 'nothing'], PROJECT);
   assert.deepEqual(named.map((each) => each.name), ['linux']);
   assert.equal((await agents.getAgentQueuesByIds([queue.id], PROJECT)).length, 1);
+}
+
+async function requests(agents, linux) {
+  const held = await agents.getAgentRequest(linux.id, given.job.request);
+  assert.equal(held.planId, given.job.plan);
+  assert.ok(held.queueTime instanceof Date && held.lockedUntil > held.receiveTime);
+  const all = await agents.getAgentRequests(linux.id, 10);
+  assert.deepEqual(all.map((each) => each.owner.id), [given.running, given.finished]);
+  assert.equal(all[1].result, agent.TaskResult.Succeeded);
+  assert.equal((await agents.getAgentRequests(linux.id, 1)).length, 1);
+  const ofAgent = await agents.getAgentRequestsForAgent(linux.id, held.reservedAgent.id, 5);
+  assert.deepEqual(ofAgent.map((each) => each.requestId), all.map((each) => each.requestId));
+  const ofPlan = await agents.getAgentRequestsForPlan(linux.id, given.job.plan);
+  assert.deepEqual(ofPlan.map((each) => each.requestId), [held.requestId]);
+  const usage = await agents.getResourceUsage(undefined, false, true);
+  assert.equal(usage.usedCount, 1);
+  assert.deepEqual(usage.runningRequests.map((each) => each.requestId), [held.requestId]);
+}
+
+// An agent's session, with its own token.
+async function sessions(agents, linux) {
+  const { id, name } = given.listener;
+  const session = await agents.createAgentSession({ ownerName: 'node', agent: { id, name } }, linux.id);
+  assert.ok(session.sessionId);
+  await refused(
+    'a second session',
+    () => agents.createAgentSession({ ownerName: 'other', agent: { id, name } }, linux.id),
+    409,
+    'TaskAgentSessionConflictException',
+  );
+  assert.equal(await agents.getMessage(linux.id, session.sessionId), null);
+  await agents.deleteAgentSession(linux.id, session.sessionId);
+  await refused(
+    'messages of a session that is over',
+    () => agents.getMessage(linux.id, session.sessionId),
+    403,
+    'TaskAgentSessionExpiredException',
+  );
+}
+
+async function taskDefinitions(agents) {
+  const archive = Buffer.from(given.task, 'base64');
+  const id = '11111111-1111-4111-8111-111111111111';
+  const upload = (overwrite) => agents.uploadTaskDefinition({}, Readable.from([archive]), id, overwrite);
+  await upload(false);
+  await refused('the same version', () => upload(false), 409, 'TaskDefinitionExistsException');
+  await upload(true);
+  const listed = await agents.getTaskDefinitions();
+  assert.deepEqual(listed.map((task) => [task.id, task.name]), [[id, 'Greet']]);
+  assert.equal((await agents.getTaskDefinitions(id)).length, 1);
+  const read = await agents.getTaskDefinition(id, '1.2.3');
+  assert.equal(read.friendlyName, 'Greet somebody');
+  assert.deepEqual([read.version.major, read.version.minor, read.version.patch], [1, 2, 3]);
+  assert.equal(read.inputs[0].name, 'who');
+  const zip = await bytes(await agents.getTaskContentZip(id, '1.2.3'));
+  assert.ok(zip.equals(archive), 'the archive comes back as it was sent');
+  assert.equal(await agents.getTaskDefinition(id, '9.9.9'), null);
+  await agents.deleteTaskDefinition(id);
+  assert.deepEqual(await agents.getTaskDefinitions(), []);
+}
+
+// What a job reports, with the job's own token.
+async function work(tasks) {
+  const { project, plan, timeline, id: job } = given.job;
+  const where = [project, 'build', plan];
+  const log = await tasks.createLog({ path: 'logs\\node' }, ...where);
+  for (const piece of ['one\ntwo\n', 'three\n']) {
+    await tasks.appendLogContent({}, Readable.from([Buffer.from(piece)]), ...where, log.id);
+  }
+  assert.deepEqual(await tasks.getLog(...where, log.id, 2, 3), ['two', 'three']);
+  const written = (await tasks.getLogs(...where)).find((each) => each.id === log.id);
+  assert.equal(written.lineCount, 3);
+
+  const step = randomUUID();
+  // This client sends enumerations as numbers.
+  const record = { id: step, parentId: job, type: 'Task', name: 'by node', state: agent.TimelineRecordState.InProgress, log: { id: log.id } };
+  const [made] = await tasks.updateRecords({ count: 1, value: [record] }, ...where, timeline);
+  assert.deepEqual([made.name, made.state, made.log.id], ['by node', agent.TimelineRecordState.InProgress, log.id]);
+  const patch = { id: step, state: agent.TimelineRecordState.Completed, result: agent.TaskResult.Skipped };
+  const [changed] = await tasks.updateRecords({ count: 1, value: [patch] }, ...where, timeline);
+  assert.deepEqual([changed.name, changed.result], ['by node', agent.TaskResult.Skipped]);
+  assert.deepEqual((await tasks.getRecords(...where, timeline, made.changeId)).map((each) => each.id), [step]);
+
+  const details = await tasks.createTimeline({ id: randomUUID() }, ...where);
+  assert.ok((await tasks.getTimelines(...where)).some((each) => each.id === details.id));
+  await tasks.appendTimelineRecordFeed({ count: 1, value: ['hello'], stepId: step }, ...where, timeline, job);
+
+  const place = [...where, timeline, step, 'DistributedTask.Core.Summary', 'Summary.md'];
+  const attached = await tasks.createAttachment({}, Readable.from([Buffer.from('# All is well')]), ...place);
+  assert.deepEqual([attached.name, attached.type], ['Summary.md', 'DistributedTask.Core.Summary']);
+  assert.equal(await text(await tasks.getAttachmentContent(...place)), '# All is well');
+  assert.equal((await tasks.getAttachments(...place.slice(0, -1))).length, 1);
+
+  const token = await tasks.createOidcToken({}, ...where, job);
+  assert.equal(token.oidcToken.split('.').length, 3);
+  await refused('another plan', () => tasks.getLogs(project, 'build', randomUUID()), 403, 'TaskOrchestrationPlanSecurityException');
 }
 
 async function definitions(builds) {
@@ -176,6 +287,11 @@ async function main() {
   const agents = await api.getTaskAgentApi();
   const linux = await poolsAndAgents(agents);
   await queues(agents, linux);
+  await requests(agents, linux);
+  await taskDefinitions(agents);
+  const as = (token) => new azdev.WebApi(given.url, azdev.getBearerHandler(token));
+  await sessions(await as(given.listener.token).getTaskAgentApi(), linux);
+  await work(await as(given.job.token).getTaskApi());
   const builds = await api.getBuildApi();
   await definitions(builds);
   const finished = await finishedBuild(builds, await api.getTaskApi(), project);

@@ -1,12 +1,16 @@
 """Drives the pool service with the Python client of Azure DevOps. What it needs comes on standard input."""
 
+import io
 import json
 import sys
 import time
+import uuid
 
+from azure.devops._models import VssJsonCollectionWrapper
 from azure.devops.connection import Connection
 from azure.devops.exceptions import AzureDevOpsServiceError
 from azure.devops.v7_1.build.models import Build, BuildDefinition, BuildRepository
+from azure.devops.v7_1.task.models import TaskLog, Timeline
 from azure.devops.v7_1.task_agent.models import (
     TaskAgent,
     TaskAgentAuthorization,
@@ -83,9 +87,16 @@ def pools_and_agents(agents):
     same("capabilities", read.system_capabilities["Agent.Name"], "placeholder")
     same("status", (read.status, read.provisioning_state), ("offline", "Provisioned"))
     same("agent by name", len(agents.get_agents(made.id, agent_name="Placeholder")), 1)
+    changed = agents.update_agent_pool(TaskAgentPool(name="renamed", auto_provision=True), made.id)
+    same("a changed pool", (changed.name, changed.auto_provision), ("renamed", True))
+    refused("a pool with an agent", lambda: agents.delete_agent_pool(made.id), "ArgumentException")
     agents.delete_agent(made.id, agent.id)
     refused("a deleted agent", lambda: agents.get_agent(made.id, agent.id), "TaskAgentNotFoundException")
-    (online,) = agents.get_agents(linux.id, include_assigned_request=True)
+    agents.delete_agent_pool(made.id)
+    refused("a deleted pool", lambda: agents.get_agent_pool(made.id), "TaskAgentPoolNotFoundException")
+    agents.add_agent_pool(TaskAgentPool(name="from python"))
+    same("pools to use", len(agents.get_agent_pools(action_filter="use")), 2)
+    (online,) = agents.get_agents(linux.id, agent_name="worker", include_assigned_request=True)
     same("its request", online.assigned_request.owner.id, given["running"])
     same("an agent with a session", online.status, "online")
     return linux
@@ -191,6 +202,46 @@ def ended_build(builds, id):
     return build if build.status == "completed" else None
 
 
+def work(tasks):
+    """What a job reports, with the job's own token."""
+    job = given["job"]
+    where = (job["project"], "build", job["plan"])
+    log = tasks.create_log(TaskLog(path="logs\\python"), *where)
+    for text in (b"one\ntwo\n", b"three\n"):
+        log = tasks.append_log_content(io.BytesIO(text), *where, log.id)
+    same("lines of the log", log.line_count, 3)
+    same("the log", tasks.get_log(*where, log.id, start_line=2, end_line=3), ["two", "three"])
+    assert log.id in [each.id for each in tasks.get_logs(*where)]
+
+    step = str(uuid.uuid4())
+    record = {"id": step, "parentId": job["id"], "type": "Task", "name": "by python", "state": "inProgress", "log": {"id": log.id}}
+    (made,) = tasks.update_records(VssJsonCollectionWrapper(count=1, value=[record]), *where, job["timeline"])
+    same("a new record", (made.name, made.state, made.log.id), ("by python", "inProgress", log.id))
+    patch = {"id": step, "state": "completed", "result": "succeededWithIssues"}
+    (changed,) = tasks.update_records(VssJsonCollectionWrapper(count=1, value=[patch]), *where, job["timeline"])
+    same("a changed record", (changed.name, changed.result), ("by python", "succeededWithIssues"))
+    changes = tasks.get_records(*where, job["timeline"], change_id=made.change_id)
+    same("what changed since", [each.id for each in changes], [step])
+    read = tasks.get_timeline(*where, job["timeline"], include_records=True)
+    assert step in [each.id for each in read.records]
+
+    details = tasks.create_timeline(Timeline(id=str(uuid.uuid4())), *where)
+    assert details.id in [each.id for each in tasks.get_timelines(*where)]
+    refused("a second timeline of an id", lambda: tasks.create_timeline(Timeline(id=details.id), *where), "TimelineExistsException")
+
+    place = (*where, job["timeline"], step, "DistributedTask.Core.Summary", "Summary.md")
+    attached = tasks.create_attachment(io.BytesIO(b"# All is well"), *place)
+    same("the attachment", (attached.name, attached.type), ("Summary.md", "DistributedTask.Core.Summary"))
+    same("its content", b"".join(tasks.get_attachment_content(*place)), b"# All is well")
+    same("attachments of the record", [each.name for each in tasks.get_attachments(*place[:-1])], ["Summary.md"])
+    same("attachments of the plan", len(tasks.get_plan_attachments(*where, "DistributedTask.Core.Summary")), 1)
+
+    token = tasks.create_oidc_token({}, *where, job["id"], None)
+    same("an identity token", token.oidc_token.count("."), 2)
+    other = str(uuid.uuid4())
+    refused("another plan", lambda: tasks.get_logs(job["project"], "build", other), "TaskOrchestrationPlanSecurityException")
+
+
 def wrong_password():
     refused("a wrong token", lambda: connect("wrong").clients_v7_1.get_core_client().get_projects(), "UnauthorizedRequestException")
 
@@ -202,6 +253,7 @@ queues(clients.get_task_agent_client(), linux)
 definitions(clients.get_build_client())
 finished_build(clients.get_build_client())
 lists_of_builds(clients.get_build_client())
+work(connect(given["job"]["token"]).clients_v7_1.get_task_client())
 cancel_and_delete(clients.get_build_client())
 wrong_password()
 print("done")

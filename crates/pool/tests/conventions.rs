@@ -272,3 +272,63 @@ async fn a_job_says_whether_scripts_get_its_token_unasked() {
         "{refused}"
     );
 }
+
+/// Every text of a document that begins as a date does.
+fn dates<'a>(document: &'a Value, found: &mut Vec<&'a str>) {
+    match document {
+        Value::String(text) => {
+            let begins = text.get(..11).is_some_and(|begin| {
+                begin.ends_with('T') && begin.bytes().filter(u8::is_ascii_digit).count() == 8
+            });
+            found.extend(begins.then_some(text.as_str()));
+        }
+        Value::Array(values) => values.iter().for_each(|value| dates(value, found)),
+        Value::Object(members) => members.values().for_each(|value| dates(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn every_date_of_every_document_has_a_zone() {
+    let fixture = Fixture::start().await;
+    let agent = fixture.register("one").await;
+    let session = agent.open().await;
+    let queued = fixture.queue().await;
+    let taken = agent.take_job(&session).await;
+    let worker = taken.client(&fixture);
+    worker.create_log(&taken.scope(), "log").await.unwrap();
+    taken.complete(&fixture, TaskResult::Succeeded).await;
+    fixture.queue().await;
+    let pool = format!("{POOLS}/{}", fixture.pool);
+    let plan = format!(
+        "/demo/_apis/distributedtask/hubs/build/plans/{}",
+        queued.plan_id
+    );
+    let build = format!("/demo/_apis/build/builds/{}", queued.build_id);
+    for (path, least) in [
+        (POOLS.to_owned(), 1),
+        (format!("{pool}/agents?includeLastCompletedRequest=true"), 4),
+        (format!("{pool}/jobrequests"), 5),
+        (format!("{plan}/logs"), 2),
+        (format!("{plan}/timelines/{}/records", queued.timeline_id), 3),
+        (build.clone(), 3),
+        (format!("{build}/timeline"), 3),
+        (format!("{build}/logs"), 2),
+        ("/demo/_apis/build/builds".to_owned(), 4),
+        ("/demo/_apis/build/definitions".to_owned(), 1),
+        ("/_apis/dayfly/runs".to_owned(), 4),
+        ("/_apis/dayfly/queue".to_owned(), 1),
+    ] {
+        let answer = get(&fixture, &path, &[]).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        let document = answer.json();
+        let mut found = Vec::new();
+        dates(&document, &mut found);
+        assert!(found.len() >= least, "{path} has {found:?}: {document:#}");
+        for date in found {
+            let parsed = date.parse::<Timestamp>();
+            assert!(parsed.is_ok(), "{path}: {date} has no zone");
+            assert!(!date.starts_with("0001"), "{path}: {date} is no date");
+        }
+    }
+}

@@ -317,3 +317,28 @@ async fn an_administrator_may_end_a_request_by_changing_it_and_an_agent_may_not(
         "a renewal without a body is one all the same"
     );
 }
+
+#[tokio::test]
+async fn what_an_agent_holds_is_listed_though_it_ended_a_later_request_before() {
+    let fixture = Fixture::start().await;
+    let agent = fixture.register("one").await;
+    let early = fixture.queue().await.request_id;
+    let late = fixture.queue_with(json!({"priority": 5})).await.request_id;
+    let session = agent.open().await;
+    let taken = agent.take_job(&session).await;
+    assert_eq!(taken.message.request_id, late, "the higher priority first");
+    taken.complete(&fixture, TaskResult::Succeeded).await;
+    let session = agent.reopen(&session).await;
+    assert_eq!(agent.take_job(&session).await.message.request_id, early);
+
+    for (count, listed) in [(0, vec![early.0]), (1, vec![early.0, late.0])] {
+        let query = format!("?agentId={}&completedRequestCount={count}", agent.record.id);
+        let answer = get(&fixture, &requests(&fixture, &query)).await;
+        assert_eq!(ids(&answer.json()), listed);
+    }
+    let query = "includeAssignedRequest=true&includeLastCompletedRequest=true";
+    let shown = get(&fixture, &format!("pools/{}/agents?{query}", fixture.pool)).await;
+    let shown = &shown.json()["value"][0];
+    assert_eq!(shown["assignedRequest"]["requestId"], early.0);
+    assert_eq!(shown["lastCompletedRequest"]["requestId"], late.0);
+}

@@ -231,11 +231,11 @@ impl Service {
     }
 }
 
-/// The request that an agent finished last. It holds one at most, so the last two tell.
+/// The request that an agent finished last.
 async fn last_completed(conn: &mut Conn, id: AgentId) -> Result<Option<Box<JobRequest>>, Failure> {
-    let latest = requests::of_agent(conn, id, 2).await?;
-    let completed = latest.iter().find(|request| request.is_finished());
-    Ok(completed.map(|request| Box::new(request::document(request, None))))
+    let ended = requests::ended_of_agent(conn, id, 1).await?;
+    let last = ended.first();
+    Ok(last.map(|request| Box::new(request::document(request, None))))
 }
 
 /// A pool's agent, or the refusal that says that it is not there.

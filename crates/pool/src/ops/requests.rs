@@ -278,19 +278,16 @@ async fn page(
     Ok((found, next))
 }
 
+/// What an agent holds, and as many as are wanted of those that it ended last.
 async fn of_agent(
     conn: &mut Conn,
     pool: PoolId,
     agent: AgentId,
     most: i64,
 ) -> Result<Vec<Request>, Failure> {
-    let mut found = requests::of_agent(conn, agent, most + 1).await?;
+    let mut found: Vec<_> = requests::held_by(conn, agent).await?.into_iter().collect();
+    found.extend(requests::ended_of_agent(conn, agent, most).await?);
     found.retain(|request| request.pool == pool);
-    let mut room = most;
-    found.retain(|request| {
-        room -= i64::from(request.is_finished());
-        !request.is_finished() || room >= 0
-    });
     Ok(found)
 }
 

@@ -319,14 +319,15 @@ pub async fn of_plan(
     requests(&rows)
 }
 
-/// An agent's requests, newest first.
-pub async fn of_agent(
+/// The requests that an agent had and that have ended, the last to end first.
+pub async fn ended_of_agent(
     conn: &mut Conn,
     agent: AgentId,
     most: i64,
 ) -> Result<Vec<Request>, StoreError> {
     let rows = sqlx::query(select!(
-        "WHERE requests.agent_id = $1 ORDER BY requests.id DESC LIMIT $2"
+        "WHERE requests.agent_id = $1 AND requests.finished_at IS NOT NULL \
+         ORDER BY requests.finished_at DESC, requests.id DESC LIMIT $2"
     ))
     .bind(agent.0)
     .bind(most)

@@ -209,7 +209,14 @@ async fn every_list_is_a_table_for_people_and_a_document_for_programs() {
     let request = service.run(&queue).await.out.trim().to_owned();
     service.run(&["repos", "create", "app"]).await;
     let beside = service
-        .beside(&["principals", "create", "--name", "robot", "--scopes", "build"])
+        .beside(&[
+            "principals",
+            "create",
+            "--name",
+            "robot",
+            "--scopes",
+            "build",
+        ])
         .await;
     assert_eq!(beside.code, 0, "{}", beside.err);
     service.beside(&["principals", "add-secret", "robot"]).await;
@@ -370,7 +377,10 @@ async fn a_shell_completes_commands_and_options() {
         let output = bash.args(["-c", &program]).output().await.unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    assert_eq!(complete(&["dayfly-pool", "rot"]).await.trim(), "rotate-keys");
+    assert_eq!(
+        complete(&["dayfly-pool", "rot"]).await.trim(),
+        "rotate-keys"
+    );
     let set = complete(&["dayfly-pool", "roles", "set", "--every"]).await;
     assert_eq!(set.trim(), "--every-pool");
     let shells = complete(&["dayfly-pool", "completions", "z"]).await;

@@ -274,13 +274,7 @@ async fn a_job_writes_to_no_log_details_or_record_that_another_job_of_its_run_ma
     let log = call("POST", "logs".to_owned(), &own, json!({"path": "own"})).await;
     let details = uuid::Uuid::new_v4();
     let step = uuid::Uuid::new_v4();
-    let made = call(
-        "POST",
-        "timelines".to_owned(),
-        &own,
-        json!({"id": details}),
-    )
-    .await;
+    let made = call("POST", "timelines".to_owned(), &own, json!({"id": details})).await;
     assert_eq!(made.status, 200, "{}", made.body);
     let main = run.plan.timeline;
     let record = json!({"count": 1, "value": [{"id": step, "parentId": own.message.job_id}]});
@@ -289,7 +283,11 @@ async fn a_job_writes_to_no_log_details_or_record_that_another_job_of_its_run_ma
     for (taken, status) in [(&own, 200), (&other, 403)] {
         for (method, path, body) in [
             ("POST", format!("logs/{}", log.json()["id"]), json!("text")),
-            ("PATCH", format!("timelines/{details}/records"), below.clone()),
+            (
+                "PATCH",
+                format!("timelines/{details}/records"),
+                below.clone(),
+            ),
             ("PATCH", format!("timelines/{main}/records"), record.clone()),
             (
                 "PUT",

@@ -310,7 +310,10 @@ async fn every_date_of_every_document_has_a_zone() {
         (format!("{pool}/agents?includeLastCompletedRequest=true"), 4),
         (format!("{pool}/jobrequests"), 5),
         (format!("{plan}/logs"), 2),
-        (format!("{plan}/timelines/{}/records", queued.timeline_id), 3),
+        (
+            format!("{plan}/timelines/{}/records", queued.timeline_id),
+            3,
+        ),
         (build.clone(), 3),
         (format!("{build}/timeline"), 3),
         (format!("{build}/logs"), 2),

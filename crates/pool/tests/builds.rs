@@ -1,12 +1,16 @@
 //! Runs of several jobs: which wait, start and are left out, and what the run makes of it.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests fail like tests.
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
 mod common;
 
 use common::{Fixture, OpenSession, Taken, TestAgent};
+use dayfly_pool_service::ops::roles;
 use dayfly_pool_service::ops::runs::{NewJob, NewRun, Pipeline, cancel_run, create_run};
 use dayfly_pool_service::rules::entities::{Run, RunJob};
+use dayfly_pool_service::rules::refusal::Kind;
+use dayfly_pool_service::rules::role::Role;
+use dayfly_pool_service::service::Failure;
 use dayfly_pool_service::store::{definitions, projects, runs};
 use dayfly_wire::build::{BuildReason, BuildResult, BuildStatus};
 use dayfly_wire::error::key;
@@ -17,6 +21,11 @@ use serde_json::json;
 
 /// Makes a run of jobs, each with the names of those that it waits for.
 async fn create(fixture: &Fixture, jobs: &[(&str, &[&str])]) -> Run {
+    try_create(fixture, jobs).await.unwrap()
+}
+
+/// The same, which may be refused.
+async fn try_create(fixture: &Fixture, jobs: &[(&str, &[&str])]) -> Result<Run, Failure> {
     let service = fixture.service.service();
     // The project is there once something was made in it.
     let repository = json!({"name": "any"});
@@ -40,9 +49,9 @@ async fn create(fixture: &Fixture, jobs: &[(&str, &[&str])]) -> Run {
         given: None,
         jobs: jobs.iter().map(|(name, after)| job(name, after)).collect(),
     };
-    let created = create_run(&mut unit, new).await.unwrap();
+    let created = create_run(&mut unit, new).await?;
     unit.commit().await.unwrap();
-    created.run
+    Ok(created.run)
 }
 
 fn job(name: &str, after: &[&str]) -> NewJob {
@@ -316,4 +325,29 @@ async fn a_job_writes_to_no_log_details_or_record_that_another_job_of_its_run_ma
     let path = format!("logs/{}", log.json()["id"]);
     let appended = call("POST", path, &other, json!("text")).await;
     assert_eq!(appended.status, 200, "{}", appended.body);
+}
+
+#[tokio::test]
+async fn no_run_is_made_for_somebody_who_may_not_use_the_pools_of_its_jobs() {
+    let fixture = Fixture::start().await;
+    fixture.register("one").await;
+    let store = &fixture.service.service().store;
+    let jobs: &[(&str, &[&str])] = &[("a", &[]), ("b", &["a"])];
+    // By hand and by a push alike: a run is somebody's.
+    roles::set(store, "Test", Some("linux"), Role::Reader)
+        .await
+        .unwrap();
+    let refused = try_create(&fixture, jobs).await;
+    let Err(Failure::Refused(refusal)) = refused else {
+        panic!("a reader queued a run");
+    };
+    assert_eq!(refusal.kind, Kind::Denied);
+    assert!(refusal.message.contains("needs Use"), "{refusal}");
+    let listed = "/demo/_apis/build/builds";
+    let listed = fixture.call("GET", listed, Some(&fixture.pat), None).await;
+    assert_eq!(listed.json()["count"], 0, "nothing is left of it");
+    roles::set(store, "test", Some("linux"), Role::User)
+        .await
+        .unwrap();
+    create(&fixture, jobs).await;
 }

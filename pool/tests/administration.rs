@@ -366,7 +366,7 @@ async fn a_shell_completes_commands_and_options() {
     std::fs::write(&path, script).unwrap();
     let complete = async |words: &[&str]| {
         let program = format!(
-            "source {}; COMP_WORDS=({}); COMP_CWORD={}; _dayfly-pool dayfly-pool {} {}; echo ${{COMPREPLY[@]}}",
+            "source {}; COMP_WORDS=({}); COMP_CWORD={}; name=$(complete -p dayfly-pool); name=${{name##*-F }}; ${{name%% *}} dayfly-pool {} {}; echo ${{COMPREPLY[@]}}",
             path.display(),
             words.join(" "),
             words.len() - 1,

@@ -116,14 +116,15 @@ impl Service {
         })
     }
 
-    /// A timeline's records.
+    /// A timeline's records that changed after a change.
     pub async fn records(
         &self,
         caller: &Caller,
         path: &PlanPath,
         timeline: TimelineId,
+        after: i64,
     ) -> Result<Vec<Record>, Failure> {
-        let timeline = self.timeline(caller, path, timeline, Some(0)).await?;
+        let timeline = self.timeline(caller, path, timeline, Some(after)).await?;
         Ok(timeline.records.unwrap_or_default())
     }
 

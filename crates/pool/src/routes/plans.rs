@@ -86,9 +86,11 @@ async fn records(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     Segments((project, hub, plan, timeline)): Segments<(String, String, PlanId, TimelineId)>,
+    parameters: Parameters,
 ) -> Reply {
     let path = path((project, hub, plan));
-    Ok(list(app.records(&caller, &path, timeline).await?))
+    let after = parameters.parse("changeid")?.unwrap_or(0);
+    Ok(list(app.records(&caller, &path, timeline, after).await?))
 }
 
 async fn update_records(

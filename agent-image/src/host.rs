@@ -10,3 +10,4 @@ pub(crate) mod process;
 pub mod protocol;
 pub(crate) mod serve;
 pub(crate) mod survivors;
+pub(crate) mod tree;

@@ -1,5 +1,6 @@
 //! `worker`: runs the one job that the listener hands over, reports it, and exits with its result.
 
+pub(crate) mod artifacts;
 pub(crate) mod command_effects;
 pub mod commands;
 pub(crate) mod finish;
@@ -10,6 +11,7 @@ pub mod lines;
 pub(crate) mod listener;
 pub(crate) mod macros;
 pub mod mask;
+pub(crate) mod patterns;
 pub(crate) mod place;
 pub(crate) mod plan;
 pub(crate) mod process;

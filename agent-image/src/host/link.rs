@@ -2,7 +2,8 @@
 
 use super::frame::{Frame, FrameCodec, FrameError, STEP_HOST};
 use super::protocol::{
-    Answer, Exit, FileKind, PIECE, ProcessNumber, Program, Request, RequestNumber, Stream,
+    Answer, Exit, FileKind, ListedFile, PIECE, ProcessNumber, Program, Request, RequestNumber,
+    Stream,
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -54,7 +55,7 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 struct Waiting {
-    answers: HashMap<RequestNumber, oneshot::Sender<Answer>>,
+    answers: HashMap<RequestNumber, oneshot::Sender<Frame<Answer>>>,
     processes: HashMap<ProcessNumber, mpsc::Sender<ProcessEvent>>,
 }
 
@@ -99,6 +100,68 @@ impl Link {
             self.ask(make, Bytes::copy_from_slice(piece)).await?;
         }
         Ok(())
+    }
+
+    /// Writes a piece of a file: the first makes it, the others add to it.
+    pub(crate) async fn put(
+        &self,
+        path: &str,
+        mode: u32,
+        append: bool,
+        piece: Bytes,
+    ) -> Result<(), HostError> {
+        let path = path.to_owned();
+        let make = |request| Request::Write {
+            request,
+            path,
+            mode,
+            append,
+        };
+        self.ask(make, piece).await.map(drop)
+    }
+
+    /// The files at and below a path.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<ListedFile>, HostError> {
+        let mut all = Vec::new();
+        loop {
+            let (path, skip) = (path.to_owned(), all.len());
+            let make = |request| Request::List {
+                request,
+                path,
+                skip,
+            };
+            match self.ask(make, Bytes::new()).await? {
+                Answer::Listed { files, more, .. } => {
+                    let done = !more || files.is_empty();
+                    all.extend(files);
+                    if done {
+                        return Ok(all);
+                    }
+                }
+                other => return Err(out_of_turn(&other)),
+            }
+        }
+    }
+
+    /// A piece of a file at or below a path, from `offset` on.
+    pub(crate) async fn read(
+        &self,
+        root: &str,
+        path: &str,
+        offset: u64,
+    ) -> Result<Bytes, HostError> {
+        let number = self.next_number();
+        let request = Request::Read {
+            request: number,
+            root: root.to_owned(),
+            path: path.to_owned(),
+            offset,
+        };
+        let answer = self.exchange(number, request, Bytes::new()).await?;
+        match answer.header {
+            Answer::Content { .. } => Ok(answer.payload),
+            other => Err(out_of_turn(&other)),
+        }
     }
 
     /// Removes a file or a tree.
@@ -201,6 +264,16 @@ impl Link {
         request: Request,
         payload: Bytes,
     ) -> Result<Answer, HostError> {
+        let answer = self.exchange(number, request, payload).await?;
+        Ok(answer.header)
+    }
+
+    async fn exchange(
+        &self,
+        number: RequestNumber,
+        request: Request,
+        payload: Bytes,
+    ) -> Result<Frame<Answer>, HostError> {
         let (sender, answer) = oneshot::channel();
         self.lock().answers.insert(number, sender);
         self.send(request, payload).await?;
@@ -208,9 +281,12 @@ impl Link {
             answer = answer => answer.map_err(|_| HostError::Lost)?,
             () = self.lost.cancelled() => return Err(HostError::Lost),
         };
-        match answer {
+        match answer.header {
             Answer::Refused { reason, .. } => Err(HostError::Refused(reason)),
-            other => Ok(other),
+            header => Ok(Frame {
+                header,
+                payload: answer.payload,
+            }),
         }
     }
 
@@ -286,13 +362,15 @@ async fn deliver(frame: Frame<Answer>, waiting: &Mutex<Waiting>) {
         | Answer::Refused { request, .. }
         | Answer::Found { request, .. }
         | Answer::Located { request, .. }
+        | Answer::Listed { request, .. }
+        | Answer::Content { request }
         | Answer::Killed { request, .. }
         | Answer::Started {
             process: request, ..
         } => {
             let asker = lock(waiting).answers.remove(&request);
             if let Some(asker) = asker {
-                let _ = asker.send(header);
+                let _ = asker.send(Frame { header, payload });
             }
             return;
         }

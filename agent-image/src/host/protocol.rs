@@ -12,6 +12,8 @@ pub type RequestNumber = u32;
 
 /// The longest piece of a file, or of output, in one frame.
 pub const PIECE: usize = 64 * 1024;
+/// The longest piece of a file that is published, in one frame.
+pub const PIECES: usize = 2 * 1024 * 1024;
 
 /// From the agent. Holds environments and scripts, so it has no `Debug`.
 #[derive(Serialize, Deserialize)]
@@ -69,6 +71,26 @@ pub enum Request {
         name: String,
         /// Directories to look in before those of `PATH`.
         prepend_path: Vec<String>,
+    },
+    /// The files at and below a path, in order; answered by `Listed`.
+    List {
+        /// The request.
+        request: RequestNumber,
+        /// Where.
+        path: String,
+        /// How many the agent has already.
+        skip: usize,
+    },
+    /// A piece of a file; answered by `Content` with the payload.
+    Read {
+        /// The request.
+        request: RequestNumber,
+        /// What is published.
+        root: String,
+        /// The file at or below it, as `Listed` said.
+        path: String,
+        /// From which byte on.
+        offset: u64,
     },
     /// Kill everything that runs in the job container; answered by `Killed`.
     KillEverything {
@@ -135,6 +157,20 @@ pub enum Answer {
         /// Its path, when there is one.
         path: Option<String>,
     },
+    /// Files.
+    Listed {
+        /// The request.
+        request: RequestNumber,
+        /// The next ones.
+        files: Vec<ListedFile>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// The payload is the piece.
+    Content {
+        /// The request.
+        request: RequestNumber,
+    },
     /// Everything was killed.
     Killed {
         /// The request.
@@ -163,6 +199,15 @@ pub enum Answer {
         /// How.
         exit: Exit,
     },
+}
+
+/// A file that can be published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    /// Below what was listed; empty for that itself.
+    pub path: String,
+    /// In bytes.
+    pub length: u64,
 }
 
 /// One of a process's two outputs.

@@ -5,6 +5,7 @@ use super::frame::{Frame, FrameCodec, FrameError, STEP_HOST};
 use super::process::{self, Answers, frame};
 use super::protocol::{Answer, Exit, ProcessNumber, Program, Request, RequestNumber, VERSION};
 use super::survivors::{self, Reach};
+use super::tree;
 use crate::args::StepHostArgs;
 use crate::exit::Exit as Code;
 use bytes::Bytes;
@@ -29,6 +30,8 @@ const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Answers that wait for the agent; output beyond waits in its pipe.
 const ANSWERS: usize = 32;
+/// How long a list in one answer may be.
+const ANSWER_ROOM: usize = 3 << 20;
 
 /// Runs the step host until its connection ends.
 pub(crate) async fn serve(args: StepHostArgs) -> Code {
@@ -202,6 +205,21 @@ impl Host {
                     .map(|path| path.display().to_string());
                 self.answer(Answer::Located { request, path }).await;
             }
+            Request::List {
+                request,
+                path,
+                skip,
+            } => self.answer_later(request, move || listed(request, &path, skip)),
+            Request::Read {
+                request,
+                root,
+                path,
+                offset,
+            } => self.answer_later(request, move || {
+                let payload = tree::read(&root, &path, offset)?.into();
+                let header = Answer::Content { request };
+                Ok(Frame { header, payload })
+            }),
             Request::KillEverything { request } => self.kill_everything(request),
         }
     }
@@ -244,6 +262,22 @@ impl Host {
             let processes = kill_everything(reach).await;
             let answer = Answer::Killed { request, processes };
             let _ = answers.send(frame(answer)).await;
+        });
+    }
+
+    /// Answers when it is done; other requests need not wait for it.
+    fn answer_later(
+        &self,
+        request: RequestNumber,
+        work: impl FnOnce() -> std::io::Result<Frame<Answer>> + Send + 'static,
+    ) {
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let result = tokio::task::spawn_blocking(work)
+                .await
+                .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            let answer = result.unwrap_or_else(|error| frame(outcome(request, Err(error))));
+            let _ = answers.send(answer).await;
         });
     }
 
@@ -299,6 +333,25 @@ fn outcome(request: RequestNumber, result: std::io::Result<()>) -> Answer {
             reason: error.to_string(),
         },
     }
+}
+
+/// As many files as one answer holds.
+fn listed(request: RequestNumber, path: &str, skip: usize) -> std::io::Result<Frame<Answer>> {
+    let all = tree::list(path)?;
+    let mut room = ANSWER_ROOM;
+    let mut rest = all.into_iter().skip(skip).peekable();
+    let mut files = Vec::new();
+    // A character takes six bytes at most when it is escaped.
+    while let Some(file) = rest.next_if(|file| file.path.len() * 6 + 64 <= room) {
+        room -= file.path.len() * 6 + 64;
+        files.push(file);
+    }
+    let more = rest.peek().is_some();
+    Ok(frame(Answer::Listed {
+        request,
+        files,
+        more,
+    }))
 }
 
 fn next_ended() -> Option<(Pid, Exit)> {

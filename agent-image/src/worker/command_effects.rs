@@ -19,6 +19,8 @@ pub(crate) enum Effect {
         /// Whether it is masked.
         secret: bool,
     },
+    /// Publish files, or name what is published already, when the process has ended.
+    Publish(Publishing),
     /// Mask this text from now on.
     AddSecret(String),
     /// Add an issue.
@@ -56,6 +58,20 @@ pub(crate) enum Effect {
     Fail(String),
 }
 
+/// What output asked to publish.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Publishing {
+    /// The artifact.
+    pub(crate) name: String,
+    /// Whether files are uploaded: from `data`, to `folder`. Otherwise `data` says where the artifact is.
+    pub(crate) upload: bool,
+    pub(crate) folder: String,
+    pub(crate) data: String,
+    /// What the artifact is, where the command says so.
+    pub(crate) kind: Option<String>,
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
 /// A variable to set.
 #[derive(PartialEq, Eq)]
 pub(crate) struct SetVariable {
@@ -86,6 +102,8 @@ pub(crate) fn interpret(command: Command) -> Effect {
             Effect::Fail("The command task.prependpath needs a directory.".to_owned())
         }
         ("task", "prependpath") => Effect::PrependPath(command.data),
+        ("artifact", "upload") => publish(command, true),
+        ("artifact", "associate") => publish(command, false),
         ("task", "debug") => Effect::Debug(command.data),
         ("telemetry", "publish") => Effect::Debug("Telemetry is not collected.".to_owned()),
         (area, event) => Effect::Warn(format!(
@@ -127,6 +145,30 @@ fn set_task_variable(command: Command) -> Effect {
             Effect::Fail("The command task.settaskvariable needs the property variable.".to_owned())
         }
     }
+}
+
+fn publish(command: Command, upload: bool) -> Effect {
+    let own = ["artifactname", "containerfolder", "artifacttype"];
+    let property = |name| command.property(name).map(ToOwned::to_owned);
+    let (name, folder, kind) = (property(own[0]), property(own[1]), property(own[2]));
+    let Some(name) = name.filter(|_| !command.data.is_empty()) else {
+        return Effect::Fail(format!(
+            "The command artifact.{} needs artifactname, and a path or place.",
+            command.event
+        ));
+    };
+    Effect::Publish(Publishing {
+        folder: folder.unwrap_or_else(|| name.clone()),
+        name,
+        upload,
+        kind,
+        properties: command
+            .properties
+            .into_iter()
+            .filter(|(name, _)| !own.contains(&name.as_str()))
+            .collect(),
+        data: command.data,
+    })
 }
 
 fn issue(command: Command) -> Effect {
@@ -256,9 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn artifacts_need_a_name_and_keep_what_else_is_said_of_them() {
+        let Effect::Publish(publishing) =
+            effect("##vso[artifact.upload artifactname=drop;containerfolder=f;extra=1]/x")
+        else {
+            panic!("not a publication");
+        };
+        assert!(publishing.upload);
+        assert_eq!((&*publishing.folder, &*publishing.data), ("f", "/x"));
+        assert_eq!(publishing.properties.len(), 1);
+        assert!(matches!(
+            effect("##vso[artifact.upload]/x"),
+            Effect::Fail(_)
+        ));
+    }
+
+    #[test]
     fn what_is_not_known_is_a_warning() {
         assert!(matches!(
-            effect("##vso[artifact.upload artifactname=a]/x"),
+            effect("##vso[results.publish type=JUnit]/x"),
             Effect::Warn(_)
         ));
     }

@@ -1,5 +1,6 @@
 //! What a job's steps come to, decided before the first one runs. Pure.
 
+use super::steps::artifacts::ArtifactTask;
 use super::tasks::Task;
 use super::tasks::definition::Stage;
 use dayfly_pipeline::expression::{Expression, ParseError};
@@ -15,6 +16,8 @@ pub(crate) enum Kind {
     CmdLine,
     /// `bash:`.
     Bash,
+    /// Publishes or downloads artifacts.
+    Artifact(ArtifactTask),
     /// A task that the service serves.
     Task,
 }
@@ -101,7 +104,7 @@ fn plan_step(step: Step) -> Result<Planned, PlanError> {
             builtin::CHECKOUT => Kind::Checkout,
             builtin::CMD_LINE => Kind::CmdLine,
             builtin::BASH => Kind::Bash,
-            _ => Kind::Task,
+            id => ArtifactTask::of(id).map_or(Kind::Task, Kind::Artifact),
         },
         stage: Stage::Main,
         condition,

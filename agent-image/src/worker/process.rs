@@ -27,6 +27,8 @@ pub(crate) struct Ended {
     pub(crate) errors: Vec<String>,
 }
 
+/// How many artifacts the output of one step may name.
+const MOST_PUBLICATIONS: usize = 1000;
 /// How many lines of standard error are kept.
 const ERROR_LINES: usize = 10;
 
@@ -74,6 +76,10 @@ impl Running<'_> {
             }
         };
         self.finish_output(&mut output);
+        let publications = std::mem::take(&mut self.publications);
+        if stopped.is_none() {
+            self.publish_all(publications).await?;
+        }
         match stopped {
             Some(error) => Err(error),
             None => Ok(Ended {
@@ -161,6 +167,12 @@ impl Running<'_> {
                 current_operation: Some(operation).filter(|text| !text.is_empty()),
                 ..Record::default()
             }),
+            Effect::Publish(publishing) if self.publications.len() < MOST_PUBLICATIONS => {
+                self.publications.push(publishing);
+            }
+            Effect::Publish(_) => self.obey(Effect::Fail(format!(
+                "A step publishes at most {MOST_PUBLICATIONS} artifacts by its output."
+            ))),
             Effect::SetTaskVariable {
                 name,
                 value,

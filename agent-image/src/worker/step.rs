@@ -1,10 +1,11 @@
 //! One step: its condition, its attempts, its result.
 
+use super::command_effects::Publishing;
 use super::job::Job;
 use super::plan::{Kind, Planned};
 use super::record::RecordWriter;
 use super::result::merge;
-use super::steps::{checkout, node, script};
+use super::steps::{artifacts, checkout, node, script};
 use super::tasks::Task;
 use crate::host::link::HostError;
 use dayfly_pipeline::expression::{EvaluateError, Scope, Value};
@@ -38,6 +39,8 @@ pub(crate) struct Running<'a> {
     pub(crate) deadline: Option<Instant>,
     /// What the step's own commands said of its result.
     pub(crate) said: Option<TaskResult>,
+    /// What its output asked to publish; done when its process has ended.
+    pub(crate) publications: Vec<Publishing>,
     /// When the step is over even if its process is not: its own command said so.
     pub(crate) over: Option<Instant>,
     /// A cancellation was seen, and the step runs on because its condition still holds.
@@ -103,6 +106,7 @@ pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
         planned: &planned,
         record,
         said: None,
+        publications: Vec::new(),
         over: None,
         runs_on: job.listener.canceled().is_cancelled(),
         job,
@@ -122,11 +126,24 @@ pub(crate) fn holds(job: &Job, planned: &Planned) -> Result<bool, EvaluateError>
     in_state(job, |scope| planned.condition.holds(scope))
 }
 
+/// Whether the step would run on if the job were canceled now.
+pub(crate) fn would_run_on(job: &Job, planned: &Planned) -> bool {
+    let holds = with_status(job, TaskResult::Canceled, |scope| {
+        planned.condition.holds(scope)
+    });
+    holds.unwrap_or(false)
+}
+
 /// Looks at an expression in the job's present state.
 fn in_state<T>(job: &Job, look: impl FnOnce(&Scope<'_>) -> T) -> T {
+    let status = job.result.unwrap_or(TaskResult::Succeeded);
+    with_status(job, status, look)
+}
+
+fn with_status<T>(job: &Job, status: TaskResult, look: impl FnOnce(&Scope<'_>) -> T) -> T {
     look(&Scope {
         variable: &|name| job.variables.value(name).map(ToOwned::to_owned),
-        status: &job.result.unwrap_or(TaskResult::Succeeded),
+        status: &status,
         dependencies: &Value::Null,
     })
 }
@@ -174,6 +191,7 @@ impl Running<'_> {
         let outcome = match self.planned.kind {
             Kind::Checkout => checkout::run(self).await,
             Kind::CmdLine | Kind::Bash => script::run(self).await,
+            Kind::Artifact(task) => artifacts::run(self, task).await,
             Kind::Task => node::run(self).await,
         };
         match outcome {

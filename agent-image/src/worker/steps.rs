@@ -1,5 +1,6 @@
 //! The kinds of steps.
 
+pub(crate) mod artifacts;
 pub(crate) mod checkout;
 pub(crate) mod node;
 pub(crate) mod script;

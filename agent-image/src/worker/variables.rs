@@ -281,6 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn thousands_of_variables_that_name_each_other_expand() {
+        let mut variables = Variables::default();
+        for number in 0..5000 {
+            let value = format!("$(v{})", number / 2);
+            variables.put(
+                &format!("v{number}"),
+                if number == 0 { "end" } else { &value },
+                false,
+                false,
+            );
+        }
+        assert!(variables.expand().is_empty());
+        assert_eq!(variables.value("v4999"), Some("end"));
+    }
+
+    #[test]
     fn a_variable_that_doubles_at_every_step_is_refused() {
         let mut variables = Variables::default();
         for step in 0..45 {

@@ -8,6 +8,7 @@
 //! - the difference to the server's clock, learnt from `Date` headers, is applied to assertions.
 
 mod agents;
+mod artifacts;
 mod auth;
 mod builder;
 mod builds;
@@ -24,6 +25,7 @@ mod sessions;
 mod tasks;
 
 pub use agents::AgentQuery;
+pub use artifacts::Piece;
 pub use auth::{AgentCredential, Credential};
 pub use builder::{BuildError, ClientBuilder};
 pub use error::Error;

@@ -28,6 +28,7 @@ pub(crate) struct Call {
     method: Method,
     url: String,
     query: Vec<(&'static str, String)>,
+    headers: Vec<(&'static str, String)>,
     body: Option<(&'static str, Bytes)>,
     limit: Duration,
     accept: &'static str,
@@ -42,6 +43,11 @@ pub(crate) struct Answer {
 impl Call {
     pub(crate) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -124,6 +130,7 @@ impl Client {
             method,
             url,
             query: Vec::new(),
+            headers: Vec::new(),
             body: None,
             limit: CALL_LIMIT,
             accept: ACCEPT_JSON,
@@ -202,6 +209,9 @@ impl Client {
             .timeout(call.limit);
         if let Some(authorization) = self.authorization().await? {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
         }
         if let Some((kind, body)) = &call.body {
             request = request.header(CONTENT_TYPE, *kind).body(body.clone());

@@ -360,6 +360,10 @@ pub mod builtin {
     pub const POWER_SHELL: Uuid = uuid!("e213ff0f-5d5c-4791-802d-52ea3e7be1f1");
     /// `download:`; never downloaded itself.
     pub const DOWNLOAD_ARTIFACT: Uuid = uuid!("61f2a582-95ae-4948-b34d-a1b3c4f6a737");
+    /// The older way to publish; never downloaded itself.
+    pub const PUBLISH_BUILD_ARTIFACTS: Uuid = uuid!("2ff763a7-ce83-4e1f-bc89-0ae63477cebe");
+    /// The older way to download; never downloaded itself.
+    pub const DOWNLOAD_BUILD_ARTIFACTS: Uuid = uuid!("a433f589-fce1-4460-9ee6-44a624aeb1fb");
     /// `publish:`; never downloaded itself.
     pub const PUBLISH_ARTIFACT: Uuid = uuid!("ecdc45f6-832d-4ad9-b52b-ee49e94659be");
 }

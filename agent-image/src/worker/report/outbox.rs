@@ -8,7 +8,7 @@ use crate::worker::mask::{Added, Masker};
 use bytes::Bytes;
 use dayfly_wire::ids::RecordId;
 use dayfly_wire::log::FeedLines;
-use dayfly_wire::timeline::Record;
+use dayfly_wire::timeline::{Issue, IssueKind, Record};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -84,7 +84,27 @@ impl Outbox {
             && !std::mem::replace(&mut self.disk_failed, true)
         {
             tracing::error!(%error, directory = %self.directory.display(), "failed to keep log lines; the stored log will lack some");
+            self.tell_of_disk(record, &error);
         }
+    }
+
+    /// The log itself cannot say it.
+    fn tell_of_disk(&mut self, record: RecordId, error: &std::io::Error) {
+        let message = format!(
+            "The agent could not keep log lines on its disk ({error}); the stored logs lack some. Give its volumes more room."
+        );
+        self.feed.push(record, &format!("##[warning]{message}"));
+        self.records.push(Record {
+            id: self.job,
+            warning_count: Some(1),
+            issues: vec![Issue {
+                kind: IssueKind::Warning,
+                category: Some("General".to_owned()),
+                message,
+                data: BTreeMap::new(),
+            }],
+            ..Record::default()
+        });
     }
 
     /// Queues a change of a record.
@@ -144,7 +164,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dayfly_wire::timeline::{Issue, IssueKind, RecordVariable};
+    use dayfly_wire::timeline::RecordVariable;
     use uuid::Uuid;
 
     fn outbox(directory: &std::path::Path) -> Outbox {

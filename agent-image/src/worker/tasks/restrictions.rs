@@ -1,6 +1,7 @@
 //! What a task says that its own output may not do. Pure.
 
 use crate::worker::commands::Command;
+use crate::worker::patterns::matches;
 use serde_json::Value;
 
 /// Commands that a restricted step may still give.
@@ -71,34 +72,6 @@ impl Restrictions {
     }
 }
 
-/// `*` is any text, `?` any byte. Goes back to the last star only, so its cost is bounded by the product of the
-/// lengths.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut from) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while from < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, from));
-                at += 1;
-            }
-            Some(byte) if *byte == b'?' || *byte == text[from] => {
-                at += 1;
-                from += 1;
-            }
-            _ => match star {
-                Some((place, taken)) => {
-                    star = Some((place, taken + 1));
-                    at = place + 1;
-                    from = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,23 +112,5 @@ mod tests {
         assert!(!refused(&Restrictions::default(), line));
         let member = serde_json::json!({"settableVariables": {"allowed": []}});
         assert!(refused(&Restrictions::read(Some(&member)), line));
-    }
-
-    #[test]
-    fn patterns() {
-        for (pattern, text, expected) in [
-            ("a*c", "abbc", true),
-            ("a*c", "abbd", false),
-            ("*", "", true),
-            ("a?", "ab", true),
-            ("a?", "a", false),
-            ("**x", "yyx", true),
-        ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
-        }
     }
 }

@@ -96,6 +96,9 @@ lacks dayfly-pool-default '^kind: (Ingress|NetworkPolicy|ServiceMonitor)$'
 for kind in Ingress NetworkPolicy ServiceMonitor; do
   has dayfly-pool-all-on "^kind: $kind$"
 done
+has dayfly-pool-default 'retention=30d$'
+lacks dayfly-pool-default 'retention-runs'
+has dayfly-pool-all-on 'retention-runs=500$'
 has dayfly-pool-default 'type: Recreate'
 lacks dayfly-pool-default '(database-url|keys)-file'
 has dayfly-pool-replicas 'replicas: 3'

@@ -131,6 +131,9 @@ pub(crate) struct ServeArgs {
     /// How long jobs are kept after their end, with their logs.
     #[arg(long, default_value = "30d")]
     pub(crate) retention: String,
+    /// How many finished runs of each pipeline are kept at most; no limit when absent. A run that is to be kept for ever counts for nothing.
+    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) retention_runs: Option<u32>,
     /// URL to POST to when a queue has changed: the operator's hook, so that it need not poll for it.
     #[arg(long, value_name = "URL", requires = "wake_secret_file")]
     pub(crate) wake_url: Option<String>,

@@ -34,6 +34,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         public_url: args.public_url,
         poll_hold: POLL_HOLD,
         retention: pat::parse_life(&args.retention)?,
+        retained_runs: args.retention_runs.map(i64::from),
         wake_hook,
         oidc_audiences: args.oidc_audience,
         limits: Bounds {

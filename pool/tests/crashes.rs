@@ -64,6 +64,7 @@ impl Trial {
             key: Arc::new(AgentKey::generate().unwrap()),
             draining: false.into(),
             over: false.into(),
+            listening: 0.into(),
         };
         Self {
             processes,
@@ -79,7 +80,7 @@ impl Trial {
         for _ in 0..AGENTS {
             agents.spawn(Arc::clone(&self.load).keep_working());
         }
-        self.wait_for_agents().await;
+        self.wait_for_listeners().await;
         let mut queuers = JoinSet::new();
         for _ in 0..QUEUERS {
             queuers.spawn(Arc::clone(&self.load).keep_queueing());
@@ -101,20 +102,11 @@ impl Trial {
         self.report(rounds, begun);
     }
 
-    async fn wait_for_agents(&self) {
-        let query = dayfly_client::AgentQuery::default();
+    /// Kills come after that: an agent whose session's answer was lost would hold a job that nobody can take.
+    async fn wait_for_listeners(&self) {
         let until = Instant::now() + DEADLINE;
-        loop {
-            let listed = self
-                .load
-                .admin
-                .agents(self.load.pool, &query)
-                .await
-                .unwrap();
-            if listed.len() == AGENTS {
-                return;
-            }
-            assert!(Instant::now() < until, "the agents did not register");
+        while self.load.listening.load(Ordering::Relaxed) < AGENTS {
+            assert!(Instant::now() < until, "the agents do not listen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

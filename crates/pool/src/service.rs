@@ -44,6 +44,8 @@ pub struct Settings {
     pub poll_hold: Duration,
     /// How long a job is kept after its end, with its logs; [`RETENTION`] unless said otherwise.
     pub retention: SignedDuration,
+    /// How many finished runs of each pipeline are kept at most; no limit when none.
+    pub retained_runs: Option<i64>,
     /// Whom to tell that a queue has changed.
     pub wake_hook: Option<Arc<WakeHook>>,
     /// For whom jobs may have identity tokens, beside [`crate::rules::oidc::AUDIENCE`].

@@ -41,6 +41,7 @@ pub struct PoolBuilder {
     oidc_audiences: Vec<String>,
     options: Options,
     bounds: Bounds,
+    retained_runs: Option<i64>,
     public_url: Option<String>,
 }
 
@@ -104,6 +105,13 @@ impl PoolBuilder {
         self
     }
 
+    /// That keeps so many finished runs of each pipeline.
+    #[must_use]
+    pub fn retained_runs(mut self, most: i64) -> Self {
+        self.retained_runs = Some(most);
+        self
+    }
+
     /// On a directory that was there before and stays.
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -142,6 +150,7 @@ impl PoolBuilder {
             public_url,
             poll_hold: self.poll_hold,
             retention: RETENTION,
+            retained_runs: self.retained_runs,
             wake_hook: self.wake_hook.clone(),
             oidc_audiences: self.oidc_audiences.clone(),
             limits: self.bounds,
@@ -190,6 +199,7 @@ impl PoolHandle {
             oidc_audiences: Vec::new(),
             options: Options::default(),
             bounds: Bounds::default(),
+            retained_runs: None,
             public_url: None,
         }
     }

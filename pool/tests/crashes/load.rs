@@ -12,7 +12,7 @@ use dayfly_wire::ids::{MessageId, PoolId, RequestId, SessionId};
 use dayfly_wire::job::{ACCESS_TOKEN, JobMessage};
 use dayfly_wire::session::Session;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -33,6 +33,8 @@ pub(crate) struct Load {
     pub(crate) draining: AtomicBool,
     /// Everybody stops.
     pub(crate) over: AtomicBool,
+    /// Agents that have a session.
+    pub(crate) listening: AtomicUsize,
 }
 
 /// An agent with its session.
@@ -63,6 +65,7 @@ impl Load {
     /// Takes one job after the other.
     pub(crate) async fn keep_working(self: Arc<Self>) {
         let mut listener = self.listen().await;
+        self.listening.fetch_add(1, Ordering::Relaxed);
         while !self.over.load(Ordering::Relaxed) {
             let message = listener
                 .client

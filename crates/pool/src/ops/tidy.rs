@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 /// How often the service tidies up.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Runs that are forgotten in one transaction; others wait for as long as it takes.
-const BATCH: i64 = 50;
+/// Runs that are forgotten in one transaction; others wait for as long as it takes, and come between two.
+const BATCH: i64 = 10;
 
 /// How many times it tidies up until it looks for content that nothing names.
 const CONTENT_EVERY: u32 = 30;
@@ -38,7 +38,8 @@ impl Service {
         Ok(forgotten)
     }
 
-    /// Forgets old assertions, and runs that ended long ago with all that they wrote; answers how many runs.
+    /// Forgets old assertions, and with all that they wrote runs that ended long ago and those that are too many;
+    /// answers how many runs.
     pub async fn tidy(&self) -> Result<usize, Failure> {
         let now = self.now();
         let mut unit = self.begin().await?;
@@ -46,7 +47,14 @@ impl Service {
         unit.commit().await?;
         let fed = now - feed::KEPT;
         while self.forget_feeds(fed).await? > 0 && !self.shutdown.is_cancelled() {}
-        let before = now - self.settings.retention;
+        let mut forgotten = self.forget_old(now - self.settings.retention).await?;
+        if let Some(keep) = self.settings.retained_runs {
+            forgotten += self.forget_surplus(keep).await?;
+        }
+        Ok(forgotten)
+    }
+
+    async fn forget_old(&self, before: Timestamp) -> Result<usize, Failure> {
         let mut forgotten = 0;
         loop {
             let mut unit = self.begin().await?;
@@ -57,6 +65,29 @@ impl Service {
             }
             forgotten += batch;
         }
+    }
+
+    async fn forget_surplus(&self, keep: i64) -> Result<usize, Failure> {
+        let surplus = {
+            let mut conn = self.store.read().await?;
+            retention::surplus(&mut conn, keep).await?
+        };
+        let mut forgotten = 0;
+        for (pipeline, newest) in surplus {
+            loop {
+                let mut unit = self.begin().await?;
+                let batch = retention::forget_up_to(unit.conn(), pipeline, newest, BATCH).await?;
+                unit.commit().await?;
+                if self.shutdown.is_cancelled() {
+                    return Ok(forgotten + batch);
+                }
+                if batch == 0 {
+                    break;
+                }
+                forgotten += batch;
+            }
+        }
+        Ok(forgotten)
     }
 
     async fn forget_feeds(&self, before: Timestamp) -> Result<usize, Failure> {
@@ -82,7 +113,7 @@ impl Service {
             }
             match self.tidy().await {
                 Ok(0) => {}
-                Ok(runs) => tracing::info!(runs, "forgot runs that ended long ago"),
+                Ok(runs) => tracing::info!(runs, "forgot finished runs"),
                 Err(error) => tracing::error!(%error, "tidying failed; it is repeated"),
             }
         }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
 
 use dayfly_client::{Client, Credential, Error};
-use dayfly_wire::ids::{PoolId, SessionId};
+use dayfly_wire::ids::{PoolId, SessionId, TaskId};
+use dayfly_wire::task::TaskVersion;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wiremock::matchers::{any, header, header_exists, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -151,4 +153,44 @@ fn urls_that_cannot_be_a_service_are_refused_and_user_information_is_not_repeate
         .err()
         .unwrap();
     assert!(!error.to_string().contains("canary"));
+}
+
+#[tokio::test]
+async fn a_download_that_is_too_long_or_breaks_off_is_none() {
+    let long = server(ResponseTemplate::new(200).set_body_bytes(vec![7; 1000])).await;
+    let error = downloaded(&client(&long, 1)).await.unwrap_err();
+    assert!(
+        error.to_string().contains("longer than it may be"),
+        "{error}"
+    );
+    assert!(!error.is_retryable());
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let half = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
+        stream.write_all(answer).await.unwrap();
+    });
+    let broken = Client::builder(format!("http://{address}"))
+        .credential(Credential::Pat("canary-pat".into()))
+        .build()
+        .unwrap();
+    let error = downloaded(&broken).await.unwrap_err();
+    half.await.unwrap();
+    assert!(matches!(error, Error::Transport(_)), "{error}");
+    assert!(error.is_retryable());
+}
+
+/// How many bytes came, of 999 at most.
+async fn downloaded(client: &Client) -> Result<usize, Error> {
+    let (task, version) = (TaskId::default(), TaskVersion::default());
+    let mut body = client.open_task_archive(task, version, 999).await?;
+    let mut bytes = 0;
+    while let Some(piece) = body.next().await? {
+        bytes += piece.len();
+    }
+    Ok(bytes)
 }

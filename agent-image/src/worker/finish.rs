@@ -26,7 +26,7 @@ const REFUSALS: u32 = 5;
 pub(crate) async fn post_job(job: &mut Job, parts: Vec<Planned>, rows: &[StepRow]) {
     for (part, row) in parts.into_iter().zip(rows) {
         if part.kind == Kind::Checkout {
-            after_checkout(job, row);
+            after_checkout(job, row).await;
         } else {
             step::run(job, part, row).await;
             job.note_cancellation();
@@ -34,15 +34,25 @@ pub(crate) async fn post_job(job: &mut Job, parts: Vec<Planned>, rows: &[StepRow
     }
 }
 
-/// A checkout leaves no credential behind, so there is nothing to undo.
-fn after_checkout(job: &Job, row: &StepRow) {
+/// Removes the credentials that were kept for later steps.
+async fn after_checkout(job: &mut Job, row: &StepRow) {
     let record = job.writer(row.id);
     record.begin();
     if job.checked_out == 0 || job.lost.is_some() {
         return record.complete(TaskResult::Skipped, None);
     }
     record.section(&format!("Starting: {}", row.name));
-    record.write("No credential was stored with the sources.");
+    let kept = std::mem::take(&mut job.kept_credentials);
+    if kept.is_empty() {
+        record.write("No credential was stored with the sources.");
+    }
+    for file in kept {
+        match job.link.remove(&file).await {
+            Ok(()) => record.write("Removed the credential that was kept for the steps."),
+            // The memory volume goes with the pod.
+            Err(error) => record.write(&format!("The credential is left in {file}: {error}.")),
+        }
+    }
     record.section(&format!("Finishing: {}", row.name));
     record.complete(TaskResult::Succeeded, None);
 }

@@ -6,7 +6,7 @@ use super::lines::{Lines, Output};
 use super::process::until;
 use super::step::{Running, StepError};
 use crate::control::Facts;
-use crate::git_credential::Stored;
+use crate::git_credential::Credentials;
 use crate::inherited;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::io::{self, Write};
@@ -23,8 +23,10 @@ const FETCH_TRIES: u32 = 3;
 const NO_HOOKS: &str = "core.hooksPath=/dev/null";
 const CHUNK: usize = 16 * 1024;
 
-/// Git with one repository's credential.
+/// Git with the credentials of one checkout.
 pub(crate) struct Git {
+    /// What every call is configured with beside the credentials.
+    pub(super) settings: Vec<&'static str>,
     home: PathBuf,
     agent_version: String,
     ca_file: Option<PathBuf>,
@@ -34,10 +36,10 @@ pub(crate) struct Git {
 
 impl Git {
     /// Prepares git; the credential goes to memory that only an inherited descriptor leads to.
-    pub(crate) fn new(facts: &Facts, home: PathBuf, credential: &Stored) -> io::Result<Self> {
+    pub(crate) fn new(facts: &Facts, home: PathBuf, credentials: &Credentials) -> io::Result<Self> {
         let memory = memfd_create("credential", MemfdFlags::CLOEXEC)?;
         let mut file = std::fs::File::from(memory);
-        file.write_all(&credential.to_bytes()?)?;
+        file.write_all(&credentials.to_bytes()?)?;
         let program = std::env::current_exe()?;
         let quoted = program.display().to_string().replace('\'', r"'\''");
         let ca_file = match &facts.ca_bundle {
@@ -46,6 +48,7 @@ impl Git {
         };
         let credential = OwnedFd::from(file);
         Ok(Self {
+            settings: vec![NO_HOOKS],
             helper: format!(
                 "credential.helper=!'{quoted}' git-credential --descriptor {}",
                 credential.as_raw_fd()
@@ -138,9 +141,19 @@ impl Git {
         arguments.extend(["--prune", "--no-recurse-submodules", "origin"]);
         arguments.extend(depth.as_deref());
         arguments.extend(refspecs.iter().map(String::as_str));
+        self.try_to_run(step, mirror, &arguments).await
+    }
+
+    /// Runs what talks to a server, which may fail today and work in a second.
+    pub(super) async fn try_to_run(
+        &self,
+        step: &mut Running<'_>,
+        directory: &Path,
+        arguments: &[&str],
+    ) -> Result<(), StepError> {
         let mut attempt = 1;
         loop {
-            match self.run(step, mirror, &arguments).await {
+            match self.run(step, directory, arguments).await {
                 Err(StepError::Failed(reason)) if attempt < FETCH_TRIES => {
                     step.record.warning(&format!("{reason} Trying again."));
                     self.wait(step, Duration::from_secs(u64::from(attempt)))
@@ -184,7 +197,7 @@ impl Git {
     }
 
     /// Runs git; its lines go to the step's record.
-    async fn run(
+    pub(super) async fn run(
         &self,
         step: &mut Running<'_>,
         directory: &Path,
@@ -202,7 +215,7 @@ impl Git {
         )))
     }
 
-    async fn succeeds(
+    pub(super) async fn succeeds(
         &self,
         step: &mut Running<'_>,
         directory: &Path,
@@ -264,6 +277,7 @@ impl Git {
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ALLOW_PROTOCOL", "http:https")
+            .env("GIT_SSH_COMMAND", "false")
             .env(
                 "GIT_HTTP_USER_AGENT",
                 format!("git (dayfly-agent/{})", self.agent_version),
@@ -271,12 +285,12 @@ impl Git {
         if let Some(file) = &self.ca_file {
             command.env("GIT_SSL_CAINFO", file);
         }
-        for setting in [
-            NO_HOOKS,
+        let credential = [
             "credential.helper=",
             &self.helper,
             "credential.useHttpPath=true",
-        ] {
+        ];
+        for setting in self.settings.iter().copied().chain(credential) {
             command.args(["-c", setting]);
         }
         command

@@ -50,6 +50,8 @@ pub(crate) struct Job {
     /// How many checkout steps there are, and how many ran.
     pub(crate) checkouts: usize,
     pub(crate) checked_out: usize,
+    /// Files on the memory volume by which later steps authenticate.
+    pub(crate) kept_credentials: Vec<String>,
     /// The job's own record.
     pub(crate) record: RecordWriter,
 }
@@ -87,6 +89,7 @@ impl Job {
             lost: None,
             checkouts: 0,
             checked_out: 0,
+            kept_credentials: Vec::new(),
             record,
         }
     }

@@ -315,6 +315,27 @@ impl World {
         self.push(name, "another commit")
     }
 
+    /// Runs git in a repository's sources; what it changes is pushed with the next commit.
+    pub fn git(&self, name: &str, arguments: &[&str]) -> String {
+        let directory = self.directory.path().join(format!("source-{name}"));
+        git(&directory, arguments)
+    }
+
+    /// Makes a commit of a repository the submodule of another, and pushes that.
+    pub async fn submodule(&self, name: &str, path: &str, url: &str, commit: &str) -> String {
+        let entry = format!("160000,{commit},{path}");
+        self.git(name, &["update-index", "--add", "--cacheinfo", &entry]);
+        for (key, value) in [("path", path), ("url", url)] {
+            let key = format!("submodule.{path}.{key}");
+            self.git(name, &["config", "-f", ".gitmodules", &key, value]);
+        }
+        self.git(name, &["add", ".gitmodules"]);
+        // An empty directory stands for what is not checked out; without it git would take the entry for removed.
+        let directory = self.directory.path().join(format!("source-{name}"));
+        std::fs::create_dir_all(directory.join(path)).unwrap();
+        self.push(name, "a submodule")
+    }
+
     pub async fn agent_id(&self, name: &str) -> AgentId {
         let query = AgentQuery::default();
         let agents = self.admin.agents(self.pool_id, &query).await.unwrap();

@@ -3,13 +3,15 @@
 
 use crate::worker::git::Git;
 use crate::worker::git_refs::Fetch;
+use crate::worker::git_submodules::Submodules;
 use crate::worker::job::Job;
 use crate::worker::place::inside;
-use crate::worker::repository_credential::credential;
+use crate::worker::repository_credential::{credentials, kept_credential};
 use crate::worker::step::{Running, StepError};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::job::{Repository, Step};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// What a person reads of a checkout that nobody named.
 pub(crate) fn display_name(job: &Job, step: &Step, name: &str) -> String {
@@ -52,7 +54,8 @@ pub(crate) async fn run(step: &mut Running<'_>) -> Result<TaskResult, StepError>
     let repository = repository(step.job, &alias)
         .cloned()
         .ok_or_else(|| failed(format!("The job has no repository '{alias}'.")))?;
-    refuse_unsupported(step, &repository)?;
+    refuse_unsupported(&repository)?;
+    let submodules = Submodules::parse(step.input("submodules").0.as_deref())?;
     let target = target(step, &repository)?;
     let properties = &repository.properties;
     step.record.write(&format!(
@@ -60,7 +63,10 @@ pub(crate) async fn run(step: &mut Running<'_>) -> Result<TaskResult, StepError>
         properties.name, properties.kind
     ));
     step.job.checked_out += 1;
-    let staged = stage(step, &repository).await?;
+    let (staged, git) = stage(step, &repository, submodules).await?;
+    if step.flag("persistCredentials") {
+        keep_credential(step, &git, &staged, &repository, submodules).await?;
+    }
     put_in_place(step, &staged, &target).await?;
     set_variables(step, &target);
     Ok(TaskResult::Succeeded)
@@ -70,7 +76,7 @@ fn failed(reason: impl Into<String>) -> StepError {
     StepError::Failed(reason.into())
 }
 
-fn refuse_unsupported(step: &mut Running<'_>, repository: &Repository) -> Result<(), StepError> {
+fn refuse_unsupported(repository: &Repository) -> Result<(), StepError> {
     let is_git = [
         "git",
         "github",
@@ -83,20 +89,6 @@ fn refuse_unsupported(step: &mut Running<'_>, repository: &Repository) -> Result
         return Err(failed(format!(
             "Repositories of type '{kind}' are not supported; this agent checks out git repositories."
         )));
-    }
-    let submodules = step.input("submodules").0;
-    if submodules.is_some_and(|value| !value.eq_ignore_ascii_case("false")) {
-        return Err(failed(
-            "Submodules are not supported yet; set submodules: false.",
-        ));
-    }
-    if step.flag("lfs") {
-        return Err(failed("Git LFS is not supported yet; set lfs: false."));
-    }
-    if step.flag("persistCredentials") {
-        step.record.warning(
-            "persistCredentials is not supported yet: later git commands have no credential.",
-        );
     }
     Ok(())
 }
@@ -124,7 +116,11 @@ fn target(step: &Running<'_>, repository: &Repository) -> Result<PathBuf, StepEr
 }
 
 /// Fetches and checks out where job code cannot reach.
-async fn stage(step: &mut Running<'_>, repository: &Repository) -> Result<PathBuf, StepError> {
+async fn stage(
+    step: &mut Running<'_>,
+    repository: &Repository,
+    submodules: Submodules,
+) -> Result<(PathBuf, Git), StepError> {
     let number = step.job.checked_out.to_string();
     let volume =
         |problem: std::io::Error| failed(format!("failed to prepare the work volume: {problem}"));
@@ -139,12 +135,10 @@ async fn stage(step: &mut Running<'_>, repository: &Repository) -> Result<PathBu
         .volume
         .private("git-home", &number)
         .map_err(volume)?;
-    let git = Git::new(
-        &step.job.facts,
-        home,
-        &credential(&step.job.message, repository)?,
-    )
-    .map_err(|problem| failed(format!("failed to prepare git: {problem}")))?;
+    let with_submodules = submodules != Submodules::None;
+    let credentials = credentials(&step.job.message, repository, with_submodules)?;
+    let mut git = Git::new(&step.job.facts, home, &credentials)
+        .map_err(|problem| failed(format!("failed to prepare git: {problem}")))?;
     git.initialize(step, &mirror, &repository.properties.url)
         .await?;
     let fetch = Fetch {
@@ -163,8 +157,36 @@ async fn stage(step: &mut Running<'_>, repository: &Repository) -> Result<PathBu
     let commit = git.fetch(step, &mirror, &fetch).await?;
     git.make_ordinary(step, &mirror).await?;
     std::fs::rename(&mirror, staging.join(".git")).map_err(volume)?;
+    if step.flag("lfs") {
+        git.use_large_files(step, &staging).await?;
+        git.fetch_large_files(step, &staging, &commit).await?;
+    }
     git.check_out(step, &staging, &commit).await?;
-    Ok(staging)
+    if with_submodules {
+        git.update_submodules(step, &staging, submodules, fetch.depth)
+            .await?;
+    }
+    Ok((staging, git))
+}
+
+/// The credential goes to a file on the job container's memory volume, and the sources only say where that is: when
+/// the job is over, nothing of it is left with them.
+async fn keep_credential(
+    step: &mut Running<'_>,
+    git: &Git,
+    staged: &Path,
+    repository: &Repository,
+    submodules: Submodules,
+) -> Result<(), StepError> {
+    step.stop_leftovers("the credential is kept for later steps")
+        .await?;
+    let file = format!("{}/git-{}", step.job.facts.job_scripts, Uuid::new_v4());
+    let with_submodules = submodules != Submodules::None;
+    let text = kept_credential(&step.job.message, repository, with_submodules)?;
+    git.include(step, staged, submodules, &file).await?;
+    step.job.link.write(&file, 0o600, text.as_bytes()).await?;
+    step.job.kept_credentials.push(file);
+    Ok(())
 }
 
 /// What is at the target is removed where job code could have changed it, when none of it runs any more.

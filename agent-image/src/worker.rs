@@ -37,7 +37,10 @@ use crate::host::link::Link;
 use crate::inherited;
 use dayfly_client::{BuildError, Client, Credential, PlanScope};
 use dayfly_wire::ids::RecordId;
-use dayfly_wire::job::{ACCESS_TOKEN, Endpoint, JobMessage, SYSTEM_CONNECTION};
+use dayfly_wire::job::{
+    ACCESS_TOKEN, ACCESS_TOKEN_VARIABLE, ENABLE_ACCESS_TOKEN, Endpoint, JobMessage,
+    SYSTEM_CONNECTION,
+};
 use dayfly_wire::secret::SecretText;
 use job::Job;
 use listener::Listener;
@@ -102,7 +105,13 @@ async fn run(args: &WorkerArgs) -> Result<Option<dayfly_wire::event::TaskResult>
         listener.feed_interval(),
         reporter.clone(),
     ));
-    let variables = Variables::from_message(&message.variables);
+    let mut variables = Variables::from_message(&message.variables);
+    // What the classic option "allow scripts to access the OAuth token" comes to. It is masked all the same.
+    if variables.flag(ENABLE_ACCESS_TOKEN)
+        && let Some((_, token)) = system_connection(&message)
+    {
+        variables.reveal(ACCESS_TOKEN_VARIABLE, token);
+    }
     let job = Job::new(
         facts,
         message,

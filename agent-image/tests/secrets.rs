@@ -5,10 +5,12 @@ mod support;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use dayfly_pool_service::ops::reach;
+use dayfly_pool_service::rules::reach::Change;
 use dayfly_wire::event::TaskResult;
 use serde_json::json;
 use std::path::Path;
-use support::{World, descendants, wait_for};
+use support::{PROJECT, World, descendants, wait_for};
 
 const SECRET: &str = "correct-horse-battery";
 
@@ -34,7 +36,7 @@ async fn nothing_that_the_service_receives_holds_a_secret() {
     assert_eq!(agent.exit().await.code(), Some(0));
     let feed = world
         .admin
-        .follow_job(support::PROJECT, job.request_id, 0)
+        .follow_job(PROJECT, job.request_id, 0)
         .await
         .unwrap();
     let feed = serde_json::to_string(&feed).unwrap();
@@ -154,6 +156,60 @@ async fn what_a_step_left_running_may_stay_until_a_secret_comes() {
     );
     assert!(outcome.log.contains("(sleep)"));
     assert_eq!(agent.exit().await.code(), Some(0));
+}
+
+/// Says whether a script has the job's token, without printing it: that would be masked.
+const HAS_TOKEN: &str =
+    "test ${#SYSTEM_ACCESSTOKEN} -gt 100 && echo has the token || echo has none";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_see_the_token_where_they_map_it_or_their_pipeline_opts_in() {
+    let world = World::start().await;
+    let service = world.pool.service();
+    world.repository("demo", &[("a", "b")]).await;
+    let change = Change {
+        scripts: Some(true),
+        ..Change::default()
+    };
+    let changed = reach::change(&service.store, PROJECT, "opted", change, service.now()).await;
+    assert!(changed.unwrap().scripts);
+    let job = |name: &str| {
+        json!({"name": name, "steps": [
+            {"bash": format!("echo -n 'mapped ';{HAS_TOKEN}"), "env": {"SYSTEM_ACCESSTOKEN": "$(System.AccessToken)"}},
+            {"bash": format!("echo -n 'other ';{HAS_TOKEN}")},
+            {"script": format!("echo -n 'script ';{HAS_TOKEN}; echo \"shown as ${{SYSTEM_ACCESSTOKEN:-nothing}}\"")},
+        ]})
+    };
+    for (number, (name, unmapped, shown)) in [
+        ("careful", "has none", "nothing"),
+        ("opted", "has the token", "***"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut agent = world.agent(&format!("agent-{number}")).await;
+        let queued = world.queue(job(name)).await;
+        let outcome = world.outcome(&queued).await;
+        assert_eq!(outcome.result, TaskResult::Succeeded, "{}", outcome.log);
+        assert_eq!(agent.exit().await.code(), Some(0));
+        for line in [
+            "mapped has the token".to_owned(),
+            format!("other {unmapped}"),
+            format!("script {unmapped}"),
+            format!("shown as {shown}"),
+        ] {
+            assert!(
+                outcome.log.contains(&line),
+                "{name}: {line:?} is missing in\n{}",
+                outcome.log
+            );
+        }
+        assert!(
+            !outcome.everything.contains("eyJ"),
+            "{}",
+            outcome.everything
+        );
+    }
 }
 
 async fn token_of_a_step(step_host: u32) -> String {

@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use dayfly_pool_service::ops::reach;
+use dayfly_pool_service::rules::reach::Change;
 use dayfly_wire::event::TaskResult;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -179,8 +180,10 @@ async fn later_steps_push_when_the_credential_is_kept_and_only_then() {
         &service.store,
         "demo",
         "deploy",
-        None,
-        Some(true),
+        Change {
+            pushes: Some(true),
+            ..Change::default()
+        },
         service.now(),
     )
     .await

@@ -5,7 +5,7 @@ use crate::output;
 use crate::pat::open;
 use dayfly_pool_service::clock::{Clock, SystemClock};
 use dayfly_pool_service::ops::reach;
-use dayfly_pool_service::rules::reach::TokenScope;
+use dayfly_pool_service::rules::reach::{Change, TokenScope};
 
 /// Which pipeline, and what is to hold.
 #[derive(clap::Args)]
@@ -23,6 +23,9 @@ pub(crate) struct ReachArgs {
     /// Whether its jobs push to their own repository.
     #[arg(long, value_name = "true|false")]
     token_pushes: Option<bool>,
+    /// Whether every script sees the token as SYSTEM_ACCESSTOKEN without mapping it.
+    #[arg(long, value_name = "true|false")]
+    token_scripts: Option<bool>,
 }
 
 /// Changes what is named, and shows what holds then.
@@ -34,14 +37,27 @@ pub(crate) async fn run(args: ReachArgs) -> anyhow::Result<()> {
         name,
         token_scope,
         token_pushes,
+        token_scripts,
         ..
     } = args;
-    let holds = reach::change(&store, &project, &name, token_scope, token_pushes, now).await?;
+    let change = Change {
+        scope: token_scope,
+        pushes: token_pushes,
+        scripts: token_scripts,
+    };
+    let holds = reach::change(&store, &project, &name, change, now).await?;
     store.close().await;
     let pushes = holds.pushes.to_string();
-    let row = vec![project, name, holds.scope.to_string(), pushes];
+    let scripts = holds.scripts.to_string();
+    let row = vec![project, name, holds.scope.to_string(), pushes, scripts];
     output::table(
-        &["PROJECT", "PIPELINE", "TOKEN SCOPE", "TOKEN PUSHES"],
+        &[
+            "PROJECT",
+            "PIPELINE",
+            "TOKEN SCOPE",
+            "TOKEN PUSHES",
+            "TOKEN SCRIPTS",
+        ],
         &[row],
     )
 }

@@ -540,10 +540,14 @@ async fn principals_pipelines_and_keys_are_administered_beside_the_running_servi
         "deploy",
         "--token-scope",
         "collection",
+        "--token-scripts",
+        "true",
     ])
     .await;
     assert!(
-        set.out.contains("collection") && set.out.contains("false"),
+        ["collection", "false", "true"]
+            .iter()
+            .all(|part| set.out.contains(part)),
         "{}",
         set.out
     );

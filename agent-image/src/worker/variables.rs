@@ -85,6 +85,12 @@ impl Variables {
         self.put(name, value, false, true);
     }
 
+    /// Lets every step see a variable that came as a secret. What names it stays secret.
+    pub(crate) fn reveal(&mut self, name: &str, value: &SecretText) {
+        self.0.remove(&key(name));
+        self.put(name, value.expose(), false, true);
+    }
+
     /// Sets a variable for a step. A secret name stays secret.
     pub(crate) fn set(
         &mut self,
@@ -330,6 +336,22 @@ mod tests {
         assert!(variables.environment().is_empty());
         variables.set_system("agent.id", "7");
         assert_eq!(variables.set("Agent.Id", "8", false, false), Err(ReadOnly));
+    }
+
+    #[test]
+    fn what_is_revealed_is_in_the_environment_and_cannot_be_changed() {
+        let mut variables = Variables::default();
+        variables.put("System.AccessToken", "from the message", true, false);
+        variables.reveal("system.accessToken", &"of the connection".into());
+        let expected = (
+            "SYSTEM_ACCESSTOKEN".to_owned(),
+            "of the connection".to_owned(),
+        );
+        assert_eq!(variables.environment(), [expected]);
+        assert_eq!(
+            variables.set("SYSTEM.accesstoken", "x", false, false),
+            Err(ReadOnly)
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use crate::rules::entities::{Repository as RepositoryEntity, Request};
 use crate::rules::queueing::{SELF, is_self};
 use dayfly_wire::ids::{RecordId, TaskId};
 use dayfly_wire::job::{
-    ACCESS_TOKEN, Endpoint, EndpointAuthorization, EndpointReference, JobMessage, MaskHint,
-    PlanReference, Repository, RepositoryProperties, Resources, SYSTEM_CONNECTION, Step,
-    TimelineReference, Variable, Workspace, builtin,
+    ACCESS_TOKEN, ACCESS_TOKEN_VARIABLE, ENABLE_ACCESS_TOKEN, Endpoint, EndpointAuthorization,
+    EndpointReference, JobMessage, MaskHint, PlanReference, Repository, RepositoryProperties,
+    Resources, SYSTEM_CONNECTION, Step, TimelineReference, Variable, Workspace, builtin,
 };
 use dayfly_wire::message::kind;
 use dayfly_wire::queue::{QueueJob, QueueStep, QueueVariable};
@@ -19,9 +19,7 @@ use uuid::Uuid;
 
 /// 8 or more: the worker itself reports completion, by an event.
 const PLAN_VERSION: i64 = 9;
-const ACCESS_TOKEN_VARIABLE: &str = "system.accessToken";
-/// True makes an agent give scripts the token unasked; the other text is what jobs say that map it.
-const ENABLE_ACCESS_TOKEN: &str = "system.enableAccessToken";
+/// What jobs say of [`ENABLE_ACCESS_TOKEN`] whose scripts map the token.
 const TOKEN_BY_MAPPING: &str = "SecretVariable";
 
 /// A repository of the job with the commit that it is checked out at.

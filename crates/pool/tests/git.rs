@@ -6,7 +6,7 @@ mod common;
 
 use common::{Fixture, Taken};
 use dayfly_pool_service::ops::reach;
-use dayfly_pool_service::rules::reach::TokenScope;
+use dayfly_pool_service::rules::reach::{Change, TokenScope};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::queue::GitRepository;
 use dayfly_wire::secret::SecretText;
@@ -322,14 +322,16 @@ async fn a_job_reads_and_pushes_as_far_as_its_pipeline_says() {
     taken.complete(fixture, TaskResult::Succeeded).await;
 
     let store = &fixture.service.service().store;
-    let (scope, now) = (
-        Some(TokenScope::Collection),
-        fixture.service.service().now(),
-    );
-    let set = reach::change(store, "demo", "Deploy", scope, Some(true), now)
+    let now = fixture.service.service().now();
+    let change = Change {
+        scope: Some(TokenScope::Collection),
+        pushes: Some(true),
+        ..Change::default()
+    };
+    let set = reach::change(store, "demo", "Deploy", change, now)
         .await
         .unwrap();
-    let unchanged = reach::change(store, "demo", "deploy", None, None, now)
+    let unchanged = reach::change(store, "demo", "deploy", Change::default(), now)
         .await
         .unwrap();
     assert_eq!(set, unchanged);

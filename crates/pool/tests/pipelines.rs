@@ -6,6 +6,8 @@ mod common;
 mod project;
 
 use common::{Fixture, OpenSession, Taken, TestAgent, capabilities};
+use dayfly_pool_service::ops::reach;
+use dayfly_pool_service::rules::reach::Change;
 use dayfly_wire::agent::Agent;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::RecordId;
@@ -464,4 +466,35 @@ async fn a_run_is_queued_again_at_its_commit_with_its_values() {
         (value(&taken, "colour"), value(&taken, "size")),
         ("red".to_owned(), "2".to_owned())
     );
+}
+
+#[tokio::test]
+async fn jobs_say_whether_scripts_see_their_token_as_the_pipeline_has_it() {
+    let project = Project::start().await;
+    let fixture = &project.fixture;
+    project.commit(ON_MAIN, "one").await;
+    project.push("main").await;
+    let pipeline = project.pipeline().await;
+    let agent = fixture.register("one").await;
+    let mut session = agent.open().await;
+    let service = fixture.service.service();
+    for (scripts, said) in [
+        (None, "SecretVariable"),
+        (Some(true), "true"),
+        (Some(false), "SecretVariable"),
+    ] {
+        let change = Change {
+            scripts,
+            ..Change::default()
+        };
+        let changed = reach::change(&service.store, "demo", "ci", change, service.now()).await;
+        assert_eq!(changed.unwrap().scripts, scripts.unwrap_or_default());
+        let queued = project.queue(pipeline, json!({})).await;
+        assert_eq!(queued.status, 200, "{}", queued.body);
+        let taken = agent.take_job(&session).await;
+        assert_eq!(value(&taken, "system.enableAccessToken"), said);
+        let token = &taken.message.variables["system.accessToken"];
+        assert!(token.is_secret, "agents open it, not the service");
+        session = complete(fixture, &agent, session, &taken, TaskResult::Succeeded).await;
+    }
 }

@@ -9,6 +9,7 @@ use common::Fixture;
 use dayfly_client::Credential;
 use dayfly_pool_service::clock::{Clock, ManualClock, SystemClock};
 use dayfly_pool_service::ops::reach;
+use dayfly_pool_service::rules::reach::Change;
 use dayfly_pool_service::testing::PoolHandle;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -184,7 +185,11 @@ async fn a_job_that_pushes_to_its_own_repository_queues_nothing() {
     project.pipeline().await;
     let service = fixture.service.service();
     let now = service.now();
-    let allowed = reach::change(&service.store, "demo", "ci", None, Some(true), now).await;
+    let change = Change {
+        pushes: Some(true),
+        ..Change::default()
+    };
+    let allowed = reach::change(&service.store, "demo", "ci", change, now).await;
     assert!(allowed.unwrap().pushes);
 
     project.commit(ON_MAIN, "two").await;

@@ -223,6 +223,10 @@ pub struct EndpointAuthorization {
 
 /// The parameter of [`EndpointAuthorization`] that holds an OAuth token.
 pub const ACCESS_TOKEN: &str = "AccessToken";
+/// The variable with the job's token; it comes as a secret.
+pub const ACCESS_TOKEN_VARIABLE: &str = "system.accessToken";
+/// A variable that is true when every step and script is to see the job's token without mapping it.
+pub const ENABLE_ACCESS_TOKEN: &str = "system.enableAccessToken";
 
 /// A repository that the job may check out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

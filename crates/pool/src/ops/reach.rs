@@ -2,7 +2,7 @@
 //! whoever may queue jobs cannot widen it.
 
 use crate::rules::queueing::check_url_name;
-use crate::rules::reach::{Reach, TokenScope};
+use crate::rules::reach::{Change, Reach};
 use crate::rules::refusal::{Kind, Refusal};
 use crate::service::Failure;
 use crate::store::{Store, definitions, projects, reach};
@@ -13,8 +13,7 @@ pub async fn change(
     store: &Store,
     project: &str,
     pipeline: &str,
-    scope: Option<TokenScope>,
-    pushes: Option<bool>,
+    change: Change,
     now: Timestamp,
 ) -> Result<Reach, Failure> {
     check_url_name("project", project)?;
@@ -24,10 +23,7 @@ pub async fn change(
         .ok_or_else(|| Refusal::new(Kind::NotFound, format!("there is no project {project:?}")))?;
     let definition = definitions::named(&mut unit, &project, pipeline, now).await?;
     let before = reach::of(&mut unit, definition).await?;
-    let holds = Reach {
-        scope: scope.unwrap_or(before.scope),
-        pushes: pushes.unwrap_or(before.pushes),
-    };
+    let holds = before.changed(change);
     reach::set(&mut unit, definition, holds).await?;
     unit.commit().await?;
     Ok(holds)

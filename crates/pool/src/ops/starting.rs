@@ -12,7 +12,7 @@ use crate::rules::refusal::{Kind, Refusal};
 use crate::service::{Failure, Unit};
 use crate::store::counters::{self, Counter};
 use crate::store::dialect::Conn;
-use crate::store::{agents, pools, requests, runs};
+use crate::store::{agents, pools, reach, requests, runs};
 use dayfly_wire::agent::AgentReference;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{AgentId, RequestId};
@@ -74,9 +74,11 @@ async fn keep(
     unit: &mut Unit<'_>,
     request: &Request,
     job: &RunJob,
-    asked: QueueJob,
+    mut asked: QueueJob,
     sources: &[Resolved],
 ) -> Result<(), Failure> {
+    let reach = reach::of(unit.conn(), request.plan.definition).await?;
+    asked.scripts_access_token |= reach.scripts;
     let service = unit.service();
     let step_ids: Vec<Uuid> = asked.steps.iter().map(|_| Uuid::new_v4()).collect();
     let facts = Facts {

@@ -53,4 +53,29 @@ pub struct Reach {
     pub scope: TokenScope,
     /// Whether they push to the job's own repository.
     pub pushes: bool,
+    /// Whether every step and script sees them, as `SYSTEM_ACCESSTOKEN`, without mapping them.
+    pub scripts: bool,
+}
+
+/// What is to be changed of it; what is absent stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What they read.
+    pub scope: Option<TokenScope>,
+    /// Whether they push.
+    pub pushes: Option<bool>,
+    /// Whether scripts see them.
+    pub scripts: Option<bool>,
+}
+
+impl Reach {
+    /// What holds after a change.
+    #[must_use]
+    pub fn changed(self, change: Change) -> Self {
+        Self {
+            scope: change.scope.unwrap_or(self.scope),
+            pushes: change.pushes.unwrap_or(self.pushes),
+            scripts: change.scripts.unwrap_or(self.scripts),
+        }
+    }
 }

@@ -1,22 +1,25 @@
 //! How far the tokens of a pipeline's jobs reach.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column};
+use super::dialect::{Conn, Row, column, truth};
 use crate::rules::reach::Reach;
 use dayfly_wire::ids::DefinitionId;
 
 /// The setting of a pipeline.
 pub async fn of(conn: &mut Conn, definition: DefinitionId) -> Result<Reach, StoreError> {
-    let row: Row = sqlx::query("SELECT token_scope, token_pushes FROM definitions WHERE id = $1")
-        .bind(definition.0)
-        .fetch_one(conn)
-        .await?;
+    let row: Row = sqlx::query(
+        "SELECT token_scope, token_pushes, token_scripts FROM definitions WHERE id = $1",
+    )
+    .bind(definition.0)
+    .fetch_one(conn)
+    .await?;
     let scope: String = column(&row, "token_scope")?;
     Ok(Reach {
         scope: scope.parse().map_err(|_| StoreError::Malformed {
             what: "scope of a pipeline's tokens",
         })?,
-        pushes: column::<i64>(&row, "token_pushes")? == 1,
+        pushes: truth(&row, "token_pushes")?,
+        scripts: truth(&row, "token_scripts")?,
     })
 }
 
@@ -26,11 +29,15 @@ pub async fn set(
     definition: DefinitionId,
     reach: Reach,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE definitions SET token_scope = $2, token_pushes = $3 WHERE id = $1")
-        .bind(definition.0)
-        .bind(reach.scope.as_str())
-        .bind(i64::from(reach.pushes))
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "UPDATE definitions SET token_scope = $2, token_pushes = $3, token_scripts = $4 \
+         WHERE id = $1",
+    )
+    .bind(definition.0)
+    .bind(reach.scope.as_str())
+    .bind(i64::from(reach.pushes))
+    .bind(i64::from(reach.scripts))
+    .execute(conn)
+    .await?;
     Ok(())
 }

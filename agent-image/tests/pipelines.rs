@@ -1,0 +1,146 @@
+//! A pipeline file from its repository to what the agent did of it.
+#![allow(clippy::unwrap_used)] // It is all test code.
+
+mod support;
+
+use dayfly_client::PlanScope;
+use dayfly_wire::build::{
+    Build, BuildDefinition, BuildProcess, BuildRepository, BuildResult, DefinitionById,
+    DefinitionReference, QueueBuild, YAML,
+};
+use dayfly_wire::ids::TimelineId;
+use support::{PROJECT, World, wait_for};
+
+const FILE: &str = "azure-pipelines.yml";
+const PIPELINE: &str = r###"
+trigger: none
+pool: linux
+variables:
+  greeting: hello
+jobs:
+- job: build
+  steps:
+  - bash: |
+      echo "##vso[task.setvariable variable=version;isOutput=true]1.2.3"
+    name: setter
+  - bash: |
+      if [ -e ../tried ]; then echo "it is the second try"; else touch ../tried; exit 1; fi
+    retryCountOnTaskFailure: 1
+  - bash: |
+      test ${#SYSTEM_ACCESSTOKEN} -gt 100 && what=it || what=nothing
+      echo "mapped $what"
+    env: {SYSTEM_ACCESSTOKEN: $(System.AccessToken)}
+  - bash: |
+      echo "unmapped it is [${SYSTEM_ACCESSTOKEN-}]"
+  - bash: |
+      exit 3
+    continueOnError: true
+  - bash: |
+      echo "only when something failed"
+    condition: failed()
+- job: use
+  dependsOn: build
+  condition: and(succeeded(), eq(dependencies.build.result, 'SucceededWithIssues'))
+  variables:
+    got: $[ dependencies.build.outputs['setter.version'] ]
+  steps:
+  - checkout: self
+  - script: |
+      echo "$(greeting) $(got) of $(cat words)"
+- job: report
+  dependsOn: build
+  condition: failed()
+  steps:
+  - bash: |
+      echo never
+"###;
+
+/// A pipeline of a repository's file, queued.
+async fn queue(world: &World, repository: &str) -> Build {
+    let draft = BuildDefinition {
+        reference: DefinitionReference {
+            name: Some("ci".to_owned()),
+            ..DefinitionReference::default()
+        },
+        process: Some(BuildProcess {
+            kind: YAML,
+            yaml_filename: Some(FILE.to_owned()),
+        }),
+        repository: Some(BuildRepository {
+            name: Some(repository.to_owned()),
+            kind: Some("TfsGit".to_owned()),
+            ..BuildRepository::default()
+        }),
+        ..BuildDefinition::default()
+    };
+    let made = world
+        .admin
+        .create_definition(PROJECT, &draft)
+        .await
+        .unwrap();
+    let asked = QueueBuild {
+        definition: Some(DefinitionById {
+            id: made.reference.id,
+        }),
+        ..QueueBuild::default()
+    };
+    world.admin.queue_build(PROJECT, &asked).await.unwrap()
+}
+
+/// Waits for a run's end; answers it with all that its steps wrote.
+async fn ended(world: &World, run: &Build) -> (Build, String) {
+    let ended = wait_for("the run's end", || async {
+        let run = world.admin.build(PROJECT, run.id).await.unwrap();
+        run.finish_time.is_some().then_some(run)
+    })
+    .await;
+    let plan = ended.orchestration_plan.plan_id;
+    let scope = PlanScope {
+        project: ended.project.id,
+        hub: "Build".to_owned(),
+        plan,
+    };
+    let timeline = world
+        .admin
+        .timeline(&scope, TimelineId(plan.0))
+        .await
+        .unwrap();
+    let mut written = String::new();
+    for record in timeline.records.unwrap_or_default() {
+        if let Some(log) = &record.log {
+            written += &world.admin.log_text(&scope, log.id).await.unwrap();
+        }
+    }
+    (ended, written)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_several_jobs_runs_with_outputs_tries_conditions_and_the_token_where_it_is_mapped()
+ {
+    let world = World::start().await;
+    world
+        .repository("app", &[(FILE, PIPELINE), ("words", "the commit")])
+        .await;
+    let mut agents = [world.agent("agent-1").await, world.agent("agent-2").await];
+    let run = queue(&world, "app").await;
+    let (run, written) = ended(&world, &run).await;
+    assert_eq!(
+        run.result,
+        Some(BuildResult::PartiallySucceeded),
+        "{written}"
+    );
+    for line in [
+        "it is the second try",
+        "mapped it",
+        "unmapped it is []",
+        "hello 1.2.3 of the commit",
+    ] {
+        assert!(written.contains(line), "{line:?} is missing in\n{written}");
+    }
+    for line in ["mapped nothing", "only when something failed", "never"] {
+        assert!(!written.contains(line), "{line:?} is in\n{written}");
+    }
+    for agent in &mut agents {
+        assert_eq!(agent.exit().await.code(), Some(0));
+    }
+}

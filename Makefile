@@ -60,9 +60,8 @@ soak: ## kill the pool service 100 times under load, on SQLite and on PostgreSQL
 bench: install ## measure against a bare pod of the same shape; writes target/bench/
 	@. ./e2e/cluster/env.sh && target/images/out/dayfly-bench
 
-bench-pool: ## measure the pool service under load, without a cluster: make bench-pool [ARGS=...]
-	cargo build --release --locked -p dayfly-pool -p dayfly-bench-pool
-	target/release/dayfly-bench-pool $(ARGS)
+bench-pool: ## measure the pool service under load, on SQLite and on PostgreSQL: make bench-pool [ARGS=...]
+	@bench/pool/run.sh $(ARGS)
 
 # The token goes into the environment and never onto a command line.
 conformance: export DAYFLY_POOL_TOKEN = $(PAT)

@@ -325,7 +325,8 @@ mod tests {
 
     #[test]
     fn a_lock_does_not_lapse_because_the_service_itself_was_away() {
-        let held = running();
+        let mut held = running();
+        held.timeout_minutes = 0;
         let back = at(60);
         assert_eq!(due(&held, back, at(60)), None);
         assert_eq!(due(&held, back, at(64)), None);

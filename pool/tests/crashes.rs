@@ -134,7 +134,8 @@ impl Trial {
     /// Every job comes to its end, those too whose queueing was never acknowledged.
     async fn wait_for_the_end(&self) {
         let Load { admin, pool, .. } = &*self.load;
-        let until = Instant::now() + DEADLINE;
+        // Longer than any call of a client may take.
+        let until = Instant::now() + 3 * DEADLINE;
         loop {
             let left = repeat("list", || admin.unfinished_requests(*pool)).await;
             if left.is_empty() && self.load.ledger.open() == 0 {

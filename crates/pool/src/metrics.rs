@@ -1,6 +1,7 @@
 //! What the service counts, in the names that the reference documents. Labels are bounded: templates of routes, statuses,
 //! and the ids of pools. Whoever reaches the service may read them, so that no name of anybody's is a label.
 
+use crate::store::timing::DatabaseTimes;
 use dayfly_wire::ids::PoolId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -137,8 +138,9 @@ pub struct Gauges {
     pub agents_polling: usize,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Everything at its start, and the times of the database.
+    pub fn new(database: &DatabaseTimes) -> Self {
         let mut metrics = Self {
             registry: Registry::default(),
             jobs_queued: Counter::default(),
@@ -159,13 +161,11 @@ impl Default for Metrics {
             answers: Family::default(),
             answer_times: Family::new_with_constructor(calls),
         };
-        metrics.registry = metrics.registered();
+        metrics.registry = metrics.registered(database);
         metrics
     }
-}
 
-impl Metrics {
-    fn registered(&self) -> Registry {
+    fn registered(&self, database: &DatabaseTimes) -> Registry {
         let mut registry = Registry::with_prefix("dayfly_pool");
         for (name, help, counter) in [
             ("jobs_queued", "Jobs queued", &self.jobs_queued),
@@ -226,6 +226,16 @@ impl Metrics {
             "http_request_seconds",
             "From a call's head to its answer's",
             self.answer_times.clone(),
+        );
+        registry.register(
+            "database_wait_seconds",
+            "Until a connection to the database, or the turn to write, was had",
+            database.waited.clone(),
+        );
+        registry.register(
+            "database_seconds",
+            "Until a connection was given back, or a transaction was over",
+            database.used.clone(),
         );
         registry
     }

@@ -186,6 +186,7 @@ impl Service {
             None => ServiceKeys::open(&settings.data_dir)?,
         };
         check_keys(&store, &keys).await?;
+        let metrics = Metrics::new(&store.times);
         Ok(Arc::new(Self {
             store,
             keys,
@@ -200,7 +201,7 @@ impl Service {
             watches: Watches::default(),
             issuers: Issuers::default(),
             throttle: Throttle::default(),
-            metrics: Metrics::default(),
+            metrics,
             shutdown: CancellationToken::new(),
             git_slots: Arc::new(tokio::sync::Semaphore::new(GIT_SLOTS)),
         }))

@@ -34,6 +34,7 @@ pub mod sessions;
 mod sqlite;
 pub mod tasks;
 pub mod timelines;
+pub mod timing;
 pub mod web_sessions;
 
 use crate::rules::news::News;
@@ -43,6 +44,7 @@ pub use postgres::Listener;
 use sqlx::Executor;
 use sqlx::migrate::Migrator;
 use std::path::{Path, PathBuf};
+use timing::{DatabaseTimes, READ, WRITE};
 use uuid::Uuid;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -113,6 +115,8 @@ pub struct Store {
     writer: sqlx::Pool<Db>,
     /// What is shared with other replicas; none for SQLite, which one process uses.
     shared: Option<DatabaseUrl>,
+    /// How long it takes.
+    pub times: DatabaseTimes,
 }
 
 impl Store {
@@ -133,6 +137,7 @@ impl Store {
             readers: sqlite::open(directory, sqlite::READERS).await?,
             writer,
             shared: None,
+            times: DatabaseTimes::default(),
         })
     }
 
@@ -142,22 +147,30 @@ impl Store {
             readers: url.open(postgres::READERS).await?,
             writer: url.open(1).await?,
             shared: Some(url),
+            times: DatabaseTimes::default(),
         })
     }
 
     /// A connection for reading.
     pub async fn read(&self) -> Result<ReadConnection, StoreError> {
-        Ok(self.readers.acquire().await?)
+        let waiting = self.times.wait(READ);
+        let connection = self.readers.acquire().await?;
+        drop(waiting);
+        Ok(self.times.timed(READ, connection))
     }
 
     /// A transaction that may write; it is rolled back unless it is committed.
     pub async fn write(&self) -> Result<WriteTransaction, StoreError> {
-        if self.shared.is_none() {
-            return Ok(self.writer.begin_with(sqlite::BEGIN).await?);
-        }
-        let mut transaction = self.writer.begin_with(postgres::BEGIN).await?;
-        transaction.execute(postgres::LOCK).await?;
-        Ok(transaction)
+        let waiting = self.times.wait(WRITE);
+        let transaction = if self.shared.is_none() {
+            self.writer.begin_with(sqlite::BEGIN).await?
+        } else {
+            let mut transaction = self.writer.begin_with(postgres::BEGIN).await?;
+            transaction.execute(postgres::LOCK).await?;
+            transaction
+        };
+        drop(waiting);
+        Ok(self.times.timed(WRITE, transaction))
     }
 
     /// Tells the other replicas, if there can be any, once the transaction is committed.

@@ -150,3 +150,20 @@ async fn the_queue_of_each_pool_its_oldest_job_and_what_delivery_took_are_told()
     scrape.says("dayfly_pool_handover_seconds_count", 1.0);
     scrape.takes("dayfly_pool_handover_seconds_sum", 0.0);
 }
+
+#[tokio::test]
+async fn the_time_that_the_database_takes_is_told() {
+    let fixture = Fixture::start().await;
+    let before = Scrape::of(&fixture).await;
+    fixture.queue().await;
+    let after = Scrape::of(&fixture).await;
+    for name in ["database_seconds", "database_wait_seconds"] {
+        for operation in ["read", "write"] {
+            let count = format!("dayfly_pool_{name}_count{{operation=\"{operation}\"}}");
+            let counted = |scrape: &Scrape| scrape.value(&count).unwrap();
+            assert!(counted(&after) > counted(&before), "{count}");
+        }
+    }
+    let spent = after.value("dayfly_pool_database_seconds_sum{operation=\"write\"}");
+    assert!(spent.unwrap() > 0.0);
+}

@@ -4,6 +4,7 @@
 //! [`super::sqlite`] and [`super::postgres`].
 
 use super::StoreError;
+use super::timing::Timed;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,9 +20,9 @@ pub type Conn = AnyConnection;
 /// A row of it.
 pub type Row = AnyRow;
 /// A borrowed connection for reading.
-pub type ReadConnection = sqlx::pool::PoolConnection<Db>;
+pub type ReadConnection = Timed<sqlx::pool::PoolConnection<Db>>;
 /// A transaction that may write.
-pub type WriteTransaction = sqlx::Transaction<'static, Db>;
+pub type WriteTransaction = Timed<sqlx::Transaction<'static, Db>>;
 
 /// How long somebody waits for a connection.
 const WAIT: Duration = Duration::from_secs(30);

@@ -84,14 +84,19 @@ impl Client {
     /// Waits until so many are parked.
     pub(crate) async fn wait_parked(&self, wanted: usize, limit: Duration) -> Result<()> {
         let wait = async {
-            while self.parked().await? < wanted {
+            // Thousands that connect at once may crowd this call out.
+            while self
+                .parked()
+                .await
+                .ok()
+                .is_none_or(|parked| parked < wanted)
+            {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            Ok(())
         };
         tokio::time::timeout(limit, wait)
             .await
-            .with_context(|| format!("timed out waiting for {wanted} parked agents"))?
+            .with_context(|| format!("timed out waiting for {wanted} parked agents"))
     }
 }
 

@@ -19,6 +19,9 @@ pub(crate) const PROJECT: &str = "bench";
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// For calls without a credential: the service soon ends connections on which nobody shows one, and one of those
+    /// must not carry the call of an agent.
+    anonymous: reqwest::Client,
     base: String,
     token: std::sync::Arc<SecretText>,
 }
@@ -30,8 +33,14 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .context("failed to make a client")?;
+        let anonymous = reqwest::Client::builder()
+            .timeout(CALL)
+            .pool_max_idle_per_host(0)
+            .build()
+            .context("failed to make a client")?;
         Ok(Self {
             http,
+            anonymous,
             base: server.url.clone(),
             token: std::sync::Arc::new(server.token.duplicate()),
         })
@@ -49,14 +58,19 @@ impl Client {
     }
 
     pub(crate) fn form(&self, url: &str, form: &[(&str, &str)]) -> RequestBuilder {
-        self.http.post(url).form(form)
+        self.anonymous.post(url).form(form)
     }
 
-    /// Something at the root of the service, beside the collection.
-    pub(crate) async fn at_root(&self, path: &str) -> Result<String> {
+    /// The least that the service can be asked.
+    pub(crate) async fn is_well(&self) -> Result<()> {
+        done(self.http.get(self.at_root("/healthz")?)).await?;
+        Ok(())
+    }
+
+    fn at_root(&self, path: &str) -> Result<reqwest::Url> {
         let mut url = reqwest::Url::parse(&self.base)?;
         url.set_path(path);
-        Ok(done(self.http.get(url)).await?.text().await?)
+        Ok(url)
     }
 
     pub(crate) async fn create_pool(&self, name: &str) -> Result<PoolId> {
@@ -74,7 +88,8 @@ impl Client {
 
     /// How many agents wait for a message, by the service's own count.
     pub(crate) async fn parked(&self) -> Result<usize> {
-        let metrics = self.at_root("/metrics").await?;
+        let call = self.anonymous.get(self.at_root("/metrics")?);
+        let metrics = done(call).await?.text().await?;
         let line = metrics
             .lines()
             .find_map(|line| line.strip_prefix("dayfly_pool_agents_polling "));

@@ -137,6 +137,10 @@ async fn parked(
     let mut listening = JoinSet::new();
     for agent in agents {
         listening.spawn(agent.work(telling.clone()));
+        // The service takes so many connections of one source at once on which nobody has shown a credential yet.
+        if listening.len().is_multiple_of(AT_ONCE) {
+            client.wait_parked(listening.len(), LIMIT).await?;
+        }
     }
     client.wait_parked(args.listeners, LIMIT).await?;
     let mut rows = Vec::new();

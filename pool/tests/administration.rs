@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
+mod common;
+
+use common::{DEADLINE, Output, run};
 use dayfly_client::{AgentCredential, Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_wire::agent::{Agent, AgentAuthorization, AgentReference};
@@ -17,20 +20,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
 /// A service process, and a token with every scope.
 struct Service {
     _child: Child,
     url: String,
     token: String,
     directory: tempfile::TempDir,
-}
-
-struct Output {
-    code: i32,
-    out: String,
-    err: String,
 }
 
 impl Service {
@@ -118,23 +113,6 @@ impl Service {
             ("DAYFLY_POOL_TOKEN", token),
         ];
         run(arguments, &environment).await
-    }
-}
-
-async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly-pool"));
-    command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(DEADLINE, command.output())
-        .await
-        .unwrap_or_else(|_| panic!("{arguments:?} did not end"))
-        .unwrap();
-    Output {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
     }
 }
 

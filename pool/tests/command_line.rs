@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests fail like tests.
 
+mod common;
+
+use common::{DEADLINE, Output, run};
 use dayfly_client::{AgentCredential, Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
 use dayfly_wire::agent::{Agent, AgentAuthorization, AgentReference};
@@ -19,19 +22,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
 struct Service {
     child: Child,
     url: String,
     token: String,
     directory: tempfile::TempDir,
-}
-
-struct Output {
-    code: i32,
-    out: String,
-    err: String,
 }
 
 impl Service {
@@ -140,23 +135,6 @@ async fn answers(port: u16) -> bool {
     asked
         .await
         .is_ok_and(|answer: String| answer.starts_with("HTTP/1.1 200"))
-}
-
-async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly-pool"));
-    command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(DEADLINE, command.output())
-        .await
-        .unwrap_or_else(|_| panic!("{arguments:?} did not end"))
-        .unwrap();
-    Output {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
 }
 
 /// An agent that takes one job, says a line, and ends it well.

@@ -20,13 +20,13 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 const FETCH_TRIES: u32 = 3;
-const NO_HOOKS: &str = "core.hooksPath=/dev/null";
+const NO_HOOKS: (&str, &str) = ("core.hooksPath", "/dev/null");
 const CHUNK: usize = 16 * 1024;
 
 /// Git with the credentials of one checkout.
 pub(crate) struct Git {
     /// What every call is configured with beside the credentials.
-    pub(super) settings: Vec<&'static str>,
+    pub(super) settings: Vec<(&'static str, &'static str)>,
     home: PathBuf,
     agent_version: String,
     ca_file: Option<PathBuf>,
@@ -285,12 +285,14 @@ impl Git {
         if let Some(file) = &self.ca_file {
             command.env("GIT_SSL_CAINFO", file);
         }
-        let credential = [
+        for (key, value) in &self.settings {
+            command.arg("-c").arg(format!("{key}={value}"));
+        }
+        for setting in [
             "credential.helper=",
             &self.helper,
             "credential.useHttpPath=true",
-        ];
-        for setting in self.settings.iter().copied().chain(credential) {
+        ] {
             command.args(["-c", setting]);
         }
         command

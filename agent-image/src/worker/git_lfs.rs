@@ -11,14 +11,6 @@ const FILTERS: [(&str, &str); 4] = [
     ("filter.lfs.process", "git-lfs filter-process"),
     ("filter.lfs.required", "true"),
 ];
-/// The same for every call of git here, and so for those that git makes in submodules.
-const SETTINGS: [&str; 4] = [
-    "filter.lfs.clean=git-lfs clean -- %f",
-    "filter.lfs.smudge=git-lfs smudge -- %f",
-    "filter.lfs.process=git-lfs filter-process",
-    "filter.lfs.required=true",
-];
-
 impl Git {
     /// From now on files are checked out whole, not as pointers, also by git commands of later steps.
     pub(crate) async fn use_large_files(
@@ -34,7 +26,8 @@ impl Git {
         for (key, value) in FILTERS {
             self.run(step, directory, &["config", key, value]).await?;
         }
-        self.settings.extend(SETTINGS);
+        // For every call of git here, and so for those that git makes in submodules.
+        self.settings.extend(FILTERS);
         Ok(())
     }
 

@@ -12,6 +12,7 @@
 
 pub mod archive;
 pub mod auth;
+mod beat;
 pub mod clock;
 mod connections;
 pub mod content;

@@ -2,6 +2,7 @@
 
 use super::pipelines::{Ask, existing_file, try_create};
 use super::runs::NewRun;
+use crate::beat::Beat;
 use crate::git::Found;
 use crate::git::reading;
 use crate::rules::entities::Definition;
@@ -148,13 +149,8 @@ impl Service {
 
     /// Looks at the schedules until the service ends.
     pub async fn keep_scheduling(&self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.shutdown.cancelled() => return,
-            }
+        let mut beat = Beat::new(INTERVAL, &self.shutdown);
+        while beat.next().await {
             if let Err(error) = self.run_schedules().await {
                 tracing::error!(%error, "failed to look at the schedules; it is repeated");
             }

@@ -1,6 +1,7 @@
 //! What the passing of time does: locks lapse, sessions expire, jobs run too long.
 
 use super::endings::{EndedBy, cancel_request, end_request, end_session};
+use crate::beat::Beat;
 use crate::rules::entities::Request;
 use crate::rules::request::{self, Due};
 use crate::service::{Failure, Service, Unit};
@@ -55,13 +56,8 @@ impl Service {
 
     /// Sweeps until the service ends.
     pub async fn keep_sweeping(&self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.shutdown.cancelled() => return,
-            }
+        let mut beat = Beat::new(INTERVAL, &self.shutdown);
+        while beat.next().await {
             if let Err(error) = self.sweep().await {
                 tracing::error!(%error, "the sweep failed; it is repeated");
                 // Most likely the database is away, and with it whatever agents ask for.

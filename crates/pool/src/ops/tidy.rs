@@ -1,5 +1,6 @@
 //! Forgets what nobody needs any more, so that the database does not grow for ever.
 
+use crate::beat::Beat;
 use crate::rules::feed;
 use crate::service::{Failure, Service};
 use crate::store::{assertions, contents, feeds, retention};
@@ -99,12 +100,10 @@ impl Service {
 
     /// Tidies until the service ends.
     pub async fn keep_tidying(&self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beat = Beat::new(INTERVAL, &self.shutdown);
         for round in 0_u32.. {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.shutdown.cancelled() => return,
+            if !beat.next().await {
+                return;
             }
             if round % CONTENT_EVERY == 0
                 && let Err(error) = self.tidy_content().await

@@ -5,6 +5,7 @@
 
 use super::pipelines::{Ask, try_create};
 use super::runs::NewRun;
+use crate::beat::Beat;
 use crate::git::reading::{self, Update};
 use crate::git::{Found, GitError};
 use crate::rules::entities::{Definition, Repository};
@@ -196,13 +197,8 @@ impl Service {
 
     /// Looks at all repositories until the service ends, beginning with what was pushed before it started.
     pub async fn keep_checking_in(&self) {
-        let mut ticks = tokio::time::interval(INTERVAL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.shutdown.cancelled() => return,
-            }
+        let mut beat = Beat::new(INTERVAL, &self.shutdown);
+        while beat.next().await {
             if let Err(error) = self.check_in_all().await {
                 tracing::error!(%error, "failed to look for pushes; it is repeated");
             }

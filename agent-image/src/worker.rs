@@ -8,6 +8,7 @@ pub(crate) mod git;
 pub(crate) mod git_lfs;
 mod git_refs;
 mod git_submodules;
+mod ignore_file;
 pub(crate) mod job;
 pub mod lines;
 pub(crate) mod listener;

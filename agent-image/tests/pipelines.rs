@@ -55,6 +55,43 @@ jobs:
       echo never
 "###;
 
+const FILES: &str = r###"
+trigger: none
+pool: linux
+jobs:
+- job: make
+  steps:
+  - bash: |
+      mkdir -p out/logs .git/inner && echo "made here" > out/words.txt && echo noise > out/logs/a.log
+      printf '*.log\n!kept.log\n' > out/.artifactignore && echo kept > out/logs/kept.log
+      echo old > $BUILD_ARTIFACTSTAGINGDIRECTORY/old.txt
+  - publish: $(System.DefaultWorkingDirectory)/out
+    artifact: words
+  - publish: $(System.DefaultWorkingDirectory)
+    artifact: everything
+  - task: PublishBuildArtifacts@1
+    inputs: {pathToPublish: $(Build.ArtifactStagingDirectory), artifactName: old, publishLocation: Container}
+- job: use
+  dependsOn: make
+  steps:
+  - checkout: none
+  - download: current
+    artifact: words
+  - download: current
+    artifact: everything
+    patterns: '**/.git/**'
+    path: $(Agent.TempDirectory)/everything
+  - task: DownloadPipelineArtifact@2
+    inputs: {artifactName: words, itemPattern: '**/*.txt', targetPath: $(Agent.TempDirectory)/picked}
+  - task: DownloadBuildArtifacts@0
+    inputs: {buildType: current, downloadType: single, artifactName: old, downloadPath: $(Agent.TempDirectory)/zero}
+  - task: DownloadBuildArtifacts@1
+    inputs: {buildType: current, downloadType: single, artifactName: old, downloadPath: $(Agent.TempDirectory)/one}
+  - bash: |
+      cd $PIPELINE_WORKSPACE && echo "content is $(cat words/words.txt)" && find words -type f | LC_ALL=C sort | tr '\n' ','
+      cd $AGENT_TEMPDIRECTORY && find picked zero one everything -type f | LC_ALL=C sort | tr '\n' ','
+"###;
+
 /// A pipeline of a repository's file, queued.
 async fn queue(world: &World, repository: &str) -> Build {
     let draft = BuildDefinition {
@@ -139,6 +176,27 @@ async fn a_file_of_several_jobs_runs_with_outputs_tries_conditions_and_the_token
     }
     for line in ["mapped nothing", "only when something failed", "never"] {
         assert!(!written.contains(line), "{line:?} is in\n{written}");
+    }
+    for agent in &mut agents {
+        assert_eq!(agent.exit().await.code(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_job_of_a_file_publishes_another_downloads() {
+    let world = World::start().await;
+    world.repository("app", &[(FILE, FILES)]).await;
+    let mut agents = [world.agent("agent-1").await, world.agent("agent-2").await];
+    let run = queue(&world, "app").await;
+    let (run, written) = ended(&world, &run).await;
+    assert_eq!(run.result, Some(BuildResult::Succeeded), "{written}");
+    for line in [
+        "content is made here",
+        "words/.artifactignore,words/logs/kept.log,words/words.txt,",
+        "one/old/old.txt,picked/words.txt,zero/old/old.txt,",
+        "Left out 1 files that .artifactignore",
+    ] {
+        assert!(written.contains(line), "{line:?} is missing in\n{written}");
     }
     for agent in &mut agents {
         assert_eq!(agent.exit().await.code(), Some(0));

@@ -1,6 +1,7 @@
 //! Files to and from a run's container. The agent moves bytes between the service and the step host; it opens no
 //! path that the job names.
 
+use super::ignore_file::{IGNORE_FILE, Ignored, LONGEST};
 use super::job::Job;
 use super::patterns::Patterns;
 use super::place::inside;
@@ -33,6 +34,8 @@ pub(crate) struct Publication {
     /// What is published, as the job names it.
     pub(crate) path: String,
     pub(crate) properties: BTreeMap<String, String>,
+    /// Whether [`IGNORE_FILE`] says what stays out.
+    pub(crate) ignores: bool,
 }
 
 /// What is to be downloaded.
@@ -65,7 +68,8 @@ pub(crate) async fn within<'a, T, F: Future<Output = Result<T, StepError>> + 'a>
 pub(crate) async fn publish(step: &Running<'_>, what: &Publication) -> Result<usize, StepError> {
     let job = &*step.job;
     let container = container(job)?;
-    let files = match job.link.look(&what.path).await? {
+    let kind = job.link.look(&what.path).await?;
+    let files = match kind {
         FileKind::File | FileKind::Directory => job.link.list(&what.path).await,
         FileKind::Nothing => return Err(failed(format!("The path {} does not exist.", what.path))),
         FileKind::Other => {
@@ -75,7 +79,10 @@ pub(crate) async fn publish(step: &Running<'_>, what: &Publication) -> Result<us
             )));
         }
     };
-    let files = files.map_err(|error| cannot_read(&what.path, error))?;
+    let mut files = files.map_err(|error| cannot_read(&what.path, error))?;
+    if what.ignores && kind == FileKind::Directory {
+        files = without_ignored(step, what, files).await?;
+    }
     if files.is_empty() {
         return Ok(0);
     }
@@ -104,6 +111,35 @@ pub(crate) async fn publish(step: &Running<'_>, what: &Publication) -> Result<us
         what.name
     ));
     Ok(files.len())
+}
+
+/// The files that are to be published, and a line about the others.
+async fn without_ignored(
+    step: &Running<'_>,
+    what: &Publication,
+    mut files: Vec<ListedFile>,
+) -> Result<Vec<ListedFile>, StepError> {
+    let ignored = match files.iter().find(|file| file.path == IGNORE_FILE) {
+        None => Ignored::without_file(),
+        Some(file) if file.length > LONGEST => {
+            Err(format!("{IGNORE_FILE} is longer than {LONGEST} bytes."))
+        }
+        Some(file) => {
+            let read = step.job.link.read(&what.path, &file.path, 0).await;
+            let text = read.map_err(|error| cannot_read(IGNORE_FILE, error))?;
+            Ignored::read(&String::from_utf8_lossy(&text))
+        }
+    };
+    let ignored = ignored.map_err(failed)?;
+    let all = files.len();
+    files.retain(|file| !ignored.has(&file.path));
+    if files.len() < all {
+        step.record.write(&format!(
+            "Left out {} files that {IGNORE_FILE} or the default without it (.git) excludes.",
+            all - files.len()
+        ));
+    }
+    Ok(files)
 }
 
 /// Gives something that is there already the name of an artifact.

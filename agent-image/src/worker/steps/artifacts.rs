@@ -56,6 +56,10 @@ pub(crate) async fn run(
 
 async fn publish_step(step: &mut Running<'_>, task: ArtifactTask) -> Result<TaskResult, StepError> {
     let what = publication(step, task)?;
+    if task == ArtifactTask::PublishBuild && step.flag("StoreAsTar") {
+        step.record
+            .warning("StoreAsTar is not supported: the files are published one by one.");
+    }
     let files = within(step, publish(step, &what)).await?;
     if files > 0 {
         return Ok(TaskResult::Succeeded);
@@ -96,6 +100,7 @@ fn publication(step: &Running<'_>, task: ArtifactTask) -> Result<Publication, St
             None => variable(step, place),
         },
         properties: BTreeMap::new(),
+        ignores: pipeline,
     })
 }
 
@@ -225,6 +230,7 @@ impl Running<'_> {
             folder: folder.display().to_string(),
             path: rooted(self, &publishing.data, "system.defaultworkingdirectory"),
             properties: publishing.properties,
+            ignores: false,
         };
         if within(self, publish(self, &what)).await? == 0 {
             self.record.warning(&format!(

@@ -231,6 +231,24 @@ fn builtin_task(name: &str, major: u32) -> Option<QueueTask> {
             builtin::DOWNLOAD_ARTIFACT,
         ),
         (PUBLISH.0, PUBLISH.1, "1.250.0", builtin::PUBLISH_ARTIFACT),
+        (
+            "PublishBuildArtifacts",
+            1,
+            "1.250.0",
+            builtin::PUBLISH_BUILD_ARTIFACTS,
+        ),
+        (
+            "DownloadBuildArtifacts",
+            0,
+            "0.250.0",
+            builtin::DOWNLOAD_BUILD_ARTIFACTS,
+        ),
+        (
+            "DownloadBuildArtifacts",
+            1,
+            "1.250.0",
+            builtin::DOWNLOAD_BUILD_ARTIFACTS,
+        ),
     ];
     let (name, _, version, id) = known.into_iter().find(|(known, its, _, id)| {
         let is_called =
@@ -275,6 +293,8 @@ fn builtin_aliases(task: TaskId) -> Aliases {
             ("artifact", "artifactName"),
             ("publishlocation", "artifactType"),
         ],
+        builtin::PUBLISH_BUILD_ARTIFACTS => &[("publishlocation", "ArtifactType")],
+        builtin::DOWNLOAD_BUILD_ARTIFACTS => &[("pipeline", "definition")],
         _ => &[],
     };
     let owned = |(alias, name): &(&str, &str)| ((*alias).to_owned(), (*name).to_owned());

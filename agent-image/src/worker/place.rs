@@ -37,8 +37,15 @@ impl WorkVolume {
 
     /// A new, empty directory that job code cannot reach.
     pub(crate) fn private(&self, area: &str, name: &str) -> io::Result<PathBuf> {
-        let directory = self.root.join(area).join(name);
-        if directory.exists() {
+        let area = self.root.join(area);
+        // The volume may be an old one: what is there is removed, and a link is not followed.
+        if is_link(&area) {
+            fs::remove_file(&area)?;
+        }
+        let directory = area.join(name);
+        if is_link(&directory) {
+            fs::remove_file(&directory)?;
+        } else if directory.exists() {
             fs::remove_dir_all(&directory)?;
         }
         fs::create_dir_all(&directory)?;
@@ -69,6 +76,10 @@ impl WorkVolume {
         renameat_with(CWD, private, &parent, name, RenameFlags::NOREPLACE)?;
         Ok(())
     }
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
 /// Where in the build directory a path of a pipeline leads; `None` when it leads out of it or nowhere.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // It is all test code.
 
 pub mod operator;
+pub mod pod;
 pub mod tasks;
 
 use dayfly_client::{AgentQuery, Client, Credential, PlanScope};
@@ -466,13 +467,17 @@ pub fn give_away(directory: &Path) {
     );
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
 fn logged(command: &mut Command, log: &Path) -> Child {
+    started(as_agent_user(command), log)
+}
+
+fn started(command: &mut Command, log: &Path) -> Child {
     let file = std::fs::File::create(log).unwrap();
-    as_agent_user(command)
+    command
         .env(
             "DAYFLY_LOG",
             "debug,hyper=info,reqwest=info,hyper_util=info,h2=info,hickory=info",

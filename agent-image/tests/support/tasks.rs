@@ -27,6 +27,8 @@ pub fn definition(id: &str) -> Value {
             {"name": "loud", "type": "boolean", "defaultValue": true},
             {"name": "file", "type": "filePath"},
             {"name": "multi", "type": "multiLine"},
+            {"name": "connection", "type": "connectedService:generic"},
+            {"name": "secure", "type": "secureFile"},
         ],
         "outputVariables": [{"name": "declared"}],
         "execution": {"Node10": {"target": "missing.js"}, "Node20_1": {"target": "main.js"},

@@ -7,14 +7,17 @@ pub use database::create as create_database;
 
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::hook::WakeHook;
+use crate::ops::messages::SEALED;
 use crate::ops::pats;
 use crate::rules::access::{Caller, ListenClaims, Scopes};
 use crate::rules::limits::Limits as Bounds;
 use crate::rules::role::Roles;
 use crate::server::{self, Limits, Options, ServeError};
 use crate::service::{POLL_HOLD, RETENTION, Service, Settings};
+use crate::store::requests;
 use crate::tls::Certificates;
 use dayfly_wire::ids::{AgentId, ClientId, PoolId, RequestId};
+use dayfly_wire::job::JobMessage;
 use dayfly_wire::queue::{QueueJob, QueuedJob};
 use dayfly_wire::request::JobRequest;
 use dayfly_wire::secret::SecretText;
@@ -283,6 +286,24 @@ impl PoolHandle {
     /// Queues a job from its JSON form to project `demo`.
     pub async fn queue_json(&self, job: serde_json::Value) -> Result<QueuedJob, TestError> {
         self.queue(serde_json::from_value(job)?).await
+    }
+
+    /// Changes the message of a job that no agent has yet: Azure DevOps puts more into one than this service does.
+    pub async fn amend(
+        &self,
+        request: RequestId,
+        change: impl FnOnce(&mut JobMessage),
+    ) -> Result<(), TestError> {
+        let (keys, row) = (&self.service.keys, request.to_string());
+        let mut unit = self.service.begin().await?;
+        let sealed = requests::sealed_message(unit.conn(), request).await?;
+        let plain = keys.open_sealed(SEALED, &row, &sealed)?;
+        let mut message: JobMessage = serde_json::from_slice(&plain)?;
+        change(&mut message);
+        let sealed = keys.seal(SEALED, &row, &serde_json::to_vec(&message)?)?;
+        requests::replace_message(unit.conn(), request, &sealed).await?;
+        unit.commit().await?;
+        Ok(())
     }
 
     /// Asks for the end of a job of project `demo`.

@@ -132,6 +132,20 @@ pub async fn by_job(conn: &mut Conn, job: JobId) -> Result<Option<Request>, Stor
     row.as_ref().map(request).transpose()
 }
 
+/// Puts another message in the place of a request's, sealed.
+pub async fn replace_message(
+    conn: &mut Conn,
+    id: RequestId,
+    sealed: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE requests SET sealed_message = $2 WHERE id = $1")
+        .bind(id.0)
+        .bind(sealed)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// The request's message, sealed; empty once it ended.
 pub async fn sealed_message(conn: &mut Conn, id: RequestId) -> Result<String, StoreError> {
     Ok(

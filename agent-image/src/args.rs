@@ -79,6 +79,9 @@ pub struct ListenArgs {
     /// Archives of tasks that need not be downloaded, as ID_VERSION.zip; looked into when it is there.
     #[arg(long, env = "DAYFLY_TASK_CACHE", default_value = "/dayfly/task-cache")]
     pub task_cache: PathBuf,
+    /// The cache volume: what jobs keep between runs; used when it is there.
+    #[arg(long, env = "DAYFLY_CACHE", default_value = "/dayfly/cache")]
+    pub cache: PathBuf,
     /// Which tasks are given the job's token.
     #[arg(
         long,

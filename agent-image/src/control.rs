@@ -91,6 +91,8 @@ pub(crate) struct Facts {
     pub(crate) job_tasks: String,
     /// Archives of tasks that need not be downloaded.
     pub(crate) task_cache: PathBuf,
+    /// The cache volume, when it is there.
+    pub(crate) cache: PathBuf,
     /// Which tasks are given the job's token.
     pub(crate) token_for_tasks: TokenForTasks,
 }

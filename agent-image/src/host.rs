@@ -3,6 +3,7 @@
 //!
 //! `protocol` and `frame` are spoken by both sides; `link` is the agent's side, the rest runs in the job container.
 
+pub(crate) mod cache;
 pub(crate) mod files;
 pub mod frame;
 pub(crate) mod link;

@@ -158,6 +158,7 @@ fn facts(args: ListenArgs, claimed: &Claimed, step_host: &StepHost) -> Facts {
         job_scripts: step_host.scripts.clone(),
         job_tasks: step_host.tasks.clone(),
         task_cache: args.task_cache,
+        cache: args.cache,
         token_for_tasks: args.token_for_tasks,
     }
 }

@@ -1,6 +1,7 @@
 //! `worker`: runs the one job that the listener hands over, reports it, and exits with its result.
 
 pub(crate) mod artifacts;
+pub(crate) mod cache;
 pub(crate) mod command_effects;
 pub mod commands;
 pub(crate) mod finish;

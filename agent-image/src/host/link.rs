@@ -2,8 +2,8 @@
 
 use super::frame::{Frame, FrameCodec, FrameError, STEP_HOST};
 use super::protocol::{
-    Answer, Exit, FileKind, ListedFile, PIECE, ProcessNumber, Program, Request, RequestNumber,
-    Stream,
+    Answer, Exit, FileKind, Hashed, ListedFile, PIECE, ProcessNumber, Program, Request,
+    RequestNumber, Stream,
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -160,6 +160,58 @@ impl Link {
         let answer = self.exchange(number, request, Bytes::new()).await?;
         match answer.header {
             Answer::Content { .. } => Ok(answer.payload),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// What the files hold that patterns name.
+    pub(crate) async fn hash(
+        &self,
+        base: &str,
+        patterns: &[String],
+        without: &[String],
+    ) -> Result<Hashed, HostError> {
+        let make = |request| Request::Hash {
+            request,
+            base: base.to_owned(),
+            patterns: patterns.to_vec(),
+            without: without.to_vec(),
+        };
+        match self.ask(make, Bytes::new()).await? {
+            Answer::Hashed { hashed, .. } => Ok(hashed),
+            other => Err(out_of_turn(&other)),
+        }
+    }
+
+    /// Packs folders into a new archive; gives its length.
+    pub(crate) async fn pack(
+        &self,
+        roots: &[String],
+        into: &str,
+        most: u64,
+    ) -> Result<u64, HostError> {
+        let make = |request| Request::Pack {
+            request,
+            roots: roots.to_vec(),
+            into: into.to_owned(),
+            most,
+        };
+        self.amount(make).await
+    }
+
+    /// Unpacks an archive into folders; gives the number of files.
+    pub(crate) async fn unpack(&self, archive: &str, roots: &[String]) -> Result<u64, HostError> {
+        let make = |request| Request::Unpack {
+            request,
+            archive: archive.to_owned(),
+            roots: roots.to_vec(),
+        };
+        self.amount(make).await
+    }
+
+    async fn amount(&self, make: impl FnOnce(RequestNumber) -> Request) -> Result<u64, HostError> {
+        match self.ask(make, Bytes::new()).await? {
+            Answer::Packed { amount, .. } => Ok(amount),
             other => Err(out_of_turn(&other)),
         }
     }
@@ -364,6 +416,8 @@ async fn deliver(frame: Frame<Answer>, waiting: &Mutex<Waiting>) {
         | Answer::Located { request, .. }
         | Answer::Listed { request, .. }
         | Answer::Content { request }
+        | Answer::Hashed { request, .. }
+        | Answer::Packed { request, .. }
         | Answer::Killed { request, .. }
         | Answer::Started {
             process: request, ..

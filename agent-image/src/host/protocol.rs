@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol. Both sides come from one image, so there is no negotiation.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A process, numbered by the agent.
 pub type ProcessNumber = u32;
@@ -92,6 +92,37 @@ pub enum Request {
         /// From which byte on.
         offset: u64,
     },
+    /// What the files hold that patterns name; answered by `Hashed`.
+    Hash {
+        /// The request.
+        request: RequestNumber,
+        /// Names below it count from there.
+        base: String,
+        /// Absolute patterns.
+        patterns: Vec<String>,
+        /// Patterns of what does not count.
+        without: Vec<String>,
+    },
+    /// Pack folders into one new archive; answered by `Packed`.
+    Pack {
+        /// The request.
+        request: RequestNumber,
+        /// The folders.
+        roots: Vec<String>,
+        /// The archive.
+        into: String,
+        /// How long it may be.
+        most: u64,
+    },
+    /// Put the files of an archive that `Pack` made into folders; answered by `Packed`, with their number.
+    Unpack {
+        /// The request.
+        request: RequestNumber,
+        /// The archive.
+        archive: String,
+        /// The folders, in the order in which they were packed.
+        roots: Vec<String>,
+    },
     /// Kill everything that runs in the job container; answered by `Killed`.
     KillEverything {
         /// The request.
@@ -171,6 +202,20 @@ pub enum Answer {
         /// The request.
         request: RequestNumber,
     },
+    /// What files hold.
+    Hashed {
+        /// The request.
+        request: RequestNumber,
+        /// All of it.
+        hashed: Hashed,
+    },
+    /// The archive was made or unpacked.
+    Packed {
+        /// The request.
+        request: RequestNumber,
+        /// The archive's length, or how many files came out of it.
+        amount: u64,
+    },
     /// Everything was killed.
     Killed {
         /// The request.
@@ -208,6 +253,26 @@ pub struct ListedFile {
     pub path: String,
     /// In bytes.
     pub length: u64,
+}
+
+/// What the files hold that patterns name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hashed {
+    /// How many files there are.
+    pub count: u64,
+    /// Changes with every name and every content; 64 hexadecimal digits.
+    pub hash: String,
+    /// Some of the files, to be shown.
+    pub first: Vec<HashedFile>,
+}
+
+/// A file and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HashedFile {
+    /// Its name.
+    pub path: String,
+    /// Of its content.
+    pub hash: String,
 }
 
 /// One of a process's two outputs.

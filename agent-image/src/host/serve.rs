@@ -1,5 +1,6 @@
 //! The step host's loop: connects, serves requests, reaps, and ends with its connection.
 
+use super::cache;
 use super::files;
 use super::frame::{Frame, FrameCodec, FrameError, STEP_HOST};
 use super::process::{self, Answers, frame};
@@ -219,6 +220,32 @@ impl Host {
                 let payload = tree::read(&root, &path, offset)?.into();
                 let header = Answer::Content { request };
                 Ok(Frame { header, payload })
+            }),
+            Request::Hash {
+                request,
+                base,
+                patterns,
+                without,
+            } => self.answer_later(request, move || {
+                let hashed = cache::hash(&base, &patterns, &without)?;
+                Ok(frame(Answer::Hashed { request, hashed }))
+            }),
+            Request::Pack {
+                request,
+                roots,
+                into,
+                most,
+            } => self.answer_later(request, move || {
+                let amount = cache::pack(&roots, &into, most)?;
+                Ok(frame(Answer::Packed { request, amount }))
+            }),
+            Request::Unpack {
+                request,
+                archive,
+                roots,
+            } => self.answer_later(request, move || {
+                let amount = cache::unpack(&archive, &roots)?;
+                Ok(frame(Answer::Packed { request, amount }))
             }),
             Request::KillEverything { request } => self.kill_everything(request),
         }

@@ -67,17 +67,8 @@ pub(crate) fn list(path: &str) -> io::Result<Vec<ListedFile>> {
 
 /// A piece of a file at or below a path, from `offset` on; short at its end only.
 pub(crate) fn read(root: &str, path: &str, offset: u64) -> io::Result<Vec<u8>> {
-    let file = File::from(open(root, path)?);
+    let file = regular_file(root, path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let system = rustix::fs::fstatfs(&file)?.f_type;
-    if KERNEL.contains(&u64::try_from(system).unwrap_or(0)) {
-        return Err(io::Error::other(
-            "it is no file, but a view into the kernel",
-        ));
-    }
     let left = metadata.size().saturating_sub(offset);
     let wanted = usize::try_from(left).unwrap_or(PIECES).min(PIECES);
     let mut piece = vec![0; wanted];
@@ -90,6 +81,21 @@ pub(crate) fn read(root: &str, path: &str, offset: u64) -> io::Result<Vec<u8>> {
     }
     piece.truncate(at);
     Ok(piece)
+}
+
+/// A file at or below a path that is one: no pipe, no device, no view into the kernel.
+pub(crate) fn regular_file(root: &str, path: &str) -> io::Result<File> {
+    let file = File::from(open(root, path)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let system = rustix::fs::fstatfs(&file)?.f_type;
+    if KERNEL.contains(&u64::try_from(system).unwrap_or(0)) {
+        return Err(io::Error::other(
+            "it is no file, but a view into the kernel",
+        ));
+    }
+    Ok(file)
 }
 
 /// Does not wait for whoever may be at the other end of a pipe.

@@ -1,5 +1,6 @@
 //! One job from its first record to its last call.
 
+use super::cache::Restored;
 use super::finish;
 use super::listener::Listener;
 use super::place::WorkVolume;
@@ -52,6 +53,8 @@ pub(crate) struct Job {
     pub(crate) checked_out: usize,
     /// Files on the memory volume by which later steps authenticate.
     pub(crate) kept_credentials: Vec<String>,
+    /// What cache steps restored.
+    pub(crate) caches: HashMap<RecordId, Restored>,
     /// The job's own record.
     pub(crate) record: RecordWriter,
 }
@@ -90,6 +93,7 @@ impl Job {
             checkouts: 0,
             checked_out: 0,
             kept_credentials: Vec::new(),
+            caches: HashMap::new(),
             record,
         }
     }

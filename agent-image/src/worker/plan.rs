@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Bash,
     /// Publishes or downloads artifacts.
     Artifact(ArtifactTask),
+    /// Restores files of earlier runs, and saves them after the steps.
+    Cache,
     /// A task that the service serves.
     Task,
 }
@@ -50,7 +52,7 @@ impl Planned {
             None => match stage {
                 Stage::Pre => false,
                 Stage::Main => true,
-                Stage::Post => self.kind == Kind::Checkout,
+                Stage::Post => matches!(self.kind, Kind::Checkout | Kind::Cache),
             },
         }
     }
@@ -104,6 +106,7 @@ fn plan_step(step: Step) -> Result<Planned, PlanError> {
             builtin::CHECKOUT => Kind::Checkout,
             builtin::CMD_LINE => Kind::CmdLine,
             builtin::BASH => Kind::Bash,
+            builtin::CACHE => Kind::Cache,
             id => ArtifactTask::of(id).map_or(Kind::Task, Kind::Artifact),
         },
         stage: Stage::Main,

@@ -5,7 +5,7 @@ use super::job::Job;
 use super::plan::{Kind, Planned};
 use super::record::RecordWriter;
 use super::result::merge;
-use super::steps::{artifacts, checkout, node, script};
+use super::steps::{artifacts, cache, checkout, node, script};
 use super::tasks::Task;
 use crate::host::link::HostError;
 use dayfly_pipeline::expression::{EvaluateError, Scope, Value};
@@ -192,6 +192,7 @@ impl Running<'_> {
             Kind::Checkout => checkout::run(self).await,
             Kind::CmdLine | Kind::Bash => script::run(self).await,
             Kind::Artifact(task) => artifacts::run(self, task).await,
+            Kind::Cache => cache::run(self).await,
             Kind::Task => node::run(self).await,
         };
         match outcome {

@@ -1,6 +1,7 @@
 //! The kinds of steps.
 
 pub(crate) mod artifacts;
+pub(crate) mod cache;
 pub(crate) mod checkout;
 pub(crate) mod node;
 pub(crate) mod script;

@@ -174,6 +174,17 @@ impl World {
         self.admin.log_text(&self.scope(job), log).await.unwrap()
     }
 
+    /// Where agents look for a cache volume; there is none until a test makes it.
+    pub fn cache(&self) -> PathBuf {
+        self.directory.path().join("cache")
+    }
+
+    /// Gives agents a cache volume.
+    pub fn with_cache(&self) {
+        std::fs::create_dir(self.cache()).unwrap();
+        give_away(&self.cache());
+    }
+
     /// A directory for an agent, as its pod's volumes.
     pub fn agent_directory(&self, name: &str) -> PathBuf {
         let directory = self.directory.path().join(name);
@@ -204,7 +215,9 @@ impl World {
                 .arg("--work")
                 .arg(directory.join("volume"))
                 .arg("--pages")
-                .arg(directory.join("pages")),
+                .arg(directory.join("pages"))
+                .arg("--cache")
+                .arg(self.cache()),
             &directory.join("agent.log"),
         );
         let mut step_host = Command::new(agent_program());

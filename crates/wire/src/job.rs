@@ -362,6 +362,8 @@ pub mod builtin {
     pub const BASH: Uuid = uuid!("6c731c3c-3c68-459a-a5c9-bde6e6595b5b");
     /// `pwsh:`.
     pub const POWER_SHELL: Uuid = uuid!("e213ff0f-5d5c-4791-802d-52ea3e7be1f1");
+    /// Keeps files between runs; never downloaded itself.
+    pub const CACHE: Uuid = uuid!("d53ccab4-555e-4494-9d06-11db043fb4a9");
     /// `download:`; never downloaded itself.
     pub const DOWNLOAD_ARTIFACT: Uuid = uuid!("61f2a582-95ae-4948-b34d-a1b3c4f6a737");
     /// The older way to publish; never downloaded itself.

@@ -231,6 +231,7 @@ fn builtin_task(name: &str, major: u32) -> Option<QueueTask> {
             builtin::DOWNLOAD_ARTIFACT,
         ),
         (PUBLISH.0, PUBLISH.1, "1.250.0", builtin::PUBLISH_ARTIFACT),
+        ("Cache", 2, "2.250.0", builtin::CACHE),
         (
             "PublishBuildArtifacts",
             1,

@@ -63,6 +63,27 @@ fn a_template_with_an_image_resources_and_a_sidecar() {
 }
 
 #[test]
+fn a_cache_volume_is_mounted_where_no_step_sees_it() {
+    let spec = built(json!({ "name": "default", "pod": { "spec": {
+        "containers": [{
+            "name": "agent",
+            "volumeMounts": [{ "name": "pipeline-cache", "mountPath": "/dayfly/cache" }],
+        }],
+        "volumes": [{
+            "name": "pipeline-cache",
+            "persistentVolumeClaim": { "claimName": "pipeline-cache" },
+        }],
+    } } }))
+    .spec
+    .unwrap();
+    let mounts = |container: &Container| {
+        let mut mounts = container.volume_mounts.iter().flatten();
+        mounts.any(|mount| mount.name == "pipeline-cache" && mount.mount_path == "/dayfly/cache")
+    };
+    assert!(!mounts(&spec.containers[0]) && mounts(&spec.containers[1]));
+}
+
+#[test]
 fn only_the_agent_sees_token_pages_and_the_whole_work_volume() {
     for template in [
         json!({ "name": "default" }),

@@ -82,6 +82,13 @@ pub struct ListenArgs {
     /// The cache volume: what jobs keep between runs; used when it is there.
     #[arg(long, env = "DAYFLY_CACHE", default_value = "/dayfly/cache")]
     pub cache: PathBuf,
+    /// For development: the longest that a call of a job may take, in seconds.
+    #[arg(long, hide = true)]
+    pub call_limit: Option<u64>,
+    /// For development: how long a service in trouble is tried before its job is given up, in seconds. By default about
+    /// as long as a service keeps a lock that nobody renews.
+    #[arg(long, hide = true, default_value_t = 600)]
+    pub trouble_limit: u64,
     /// Which tasks are given the job's token.
     #[arg(
         long,

@@ -7,6 +7,7 @@ use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::AgentId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A job message may be long.
 pub(crate) const LIMITS: Limits = Limits {
@@ -91,6 +92,10 @@ pub(crate) struct Facts {
     pub(crate) job_tasks: String,
     /// Archives of tasks that need not be downloaded.
     pub(crate) task_cache: PathBuf,
+    /// The longest that a call of the service may take.
+    pub(crate) call_limit: Option<Duration>,
+    /// How long a service in trouble is tried.
+    pub(crate) trouble_limit: Duration,
     /// The cache volume, when it is there.
     pub(crate) cache: PathBuf,
     /// Which tasks are given the job's token.

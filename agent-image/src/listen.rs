@@ -159,6 +159,8 @@ fn facts(args: ListenArgs, claimed: &Claimed, step_host: &StepHost) -> Facts {
         job_tasks: step_host.tasks.clone(),
         task_cache: args.task_cache,
         cache: args.cache,
+        call_limit: args.call_limit.map(Duration::from_secs),
+        trouble_limit: Duration::from_secs(args.trouble_limit),
         token_for_tasks: args.token_for_tasks,
     }
 }

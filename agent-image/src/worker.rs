@@ -1,5 +1,6 @@
 //! `worker`: runs the one job that the listener hands over, reports it, and exits with its result.
 
+pub(crate) mod again;
 pub(crate) mod artifacts;
 pub(crate) mod cache;
 pub(crate) mod command_effects;
@@ -148,8 +149,10 @@ fn destination(facts: &Facts, message: &JobMessage) -> Result<Destination, Start
         .credential(Credential::Bearer(token.duplicate()))
         .user_agent(concat!("dayfly-agent/", env!("CARGO_PKG_VERSION")))
         .ca_bundle(facts.ca_bundle.clone())
+        .longest_call(facts.call_limit)
         .build()?;
     Ok(Destination {
+        trouble_limit: facts.trouble_limit,
         client,
         scope: PlanScope {
             project: message.plan.scope_identifier,

@@ -4,7 +4,10 @@
 mod support;
 
 use dayfly_wire::event::TaskResult;
+use dayfly_wire::job::builtin;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use support::{AgentProcesses, World, descendants};
 
 /// What the worker may need at most, whatever a job writes.
@@ -157,4 +160,91 @@ async fn a_full_disk_is_named_and_what_still_can_be_told_is() {
         .collect();
     assert_eq!(issues.len(), 1, "{issues:?}");
     assert!(issues[0].contains("No space left on device"), "{issues:?}");
+}
+
+/// A disk that is full soon. Only root can make one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, kilobytes: u32) -> Self {
+        let size = format!("size={kilobytes}k");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "none"])
+            .arg(at)
+            .status();
+        assert!(
+            mounted.unwrap().success(),
+            "failed to mount a disk; run the tests as root"
+        );
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_work_volume_fails_the_steps_that_write_and_names_itself() {
+    let world = World::start().await;
+    let identity = world.identity("agent-1", false).await;
+    let work = world.agent_directory("agent-1").join("volume/work");
+    let _disk = SmallDisk::mount(&work, 1024);
+    let mut agent = world.agent_with(&identity);
+    let task = |id: uuid::Uuid, display: &str, inputs: &Value| {
+        json!({"task": {"id": id, "name": "Artifacts", "version": "1.250.0"}, "displayName": display,
+            "condition": "always()", "inputs": inputs})
+    };
+    let made = json!({"targetPath": "$(Agent.TempDirectory)/made", "artifactName": "made"});
+    let back = json!({"targetPath": "$(Agent.TempDirectory)/back", "artifactName": "made"});
+    let job = world
+        .queue(json!({"steps": [
+            {"bash": "mkdir $AGENT_TEMPDIRECTORY/made && head -c 400000 /dev/zero > $AGENT_TEMPDIRECTORY/made/x"},
+            task(builtin::PUBLISH_ARTIFACT, "Publish", &made),
+            {"bash": "head -c 5000000 /dev/zero > $AGENT_TEMPDIRECTORY/full", "displayName": "Fill"},
+            task(builtin::DOWNLOAD_ARTIFACT, "Download", &back),
+            {"bash": "echo still runs; rm $AGENT_TEMPDIRECTORY/full", "condition": "always()"},
+            task(builtin::DOWNLOAD_ARTIFACT, "Download again", &back),
+        ]}))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(agent.exit().await.code(), Some(0));
+    assert_eq!(outcome.result, TaskResult::Failed);
+    let text = world.log_of(&job, &outcome, "Fill").await;
+    assert!(text.contains("No space left on device"), "{text}");
+    let issue = &outcome.record("Download").issues[0].message;
+    assert!(
+        issue.contains("Failed to write") && issue.contains("/back/x: No space left on device"),
+        "{issue}"
+    );
+    assert!(outcome.log.contains("Z still runs"));
+    let again = outcome.record("Download again").result;
+    assert_eq!(again, Some(TaskResult::Succeeded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_for_logs_that_fills_up_is_told_of_and_the_job_goes_on() {
+    let world = World::start().await;
+    let identity = world.identity("agent-1", false).await;
+    let pages = world.agent_directory("agent-1").join("pages");
+    let _disk = SmallDisk::mount(&pages, 256);
+    let mut agent = world.agent_with(&identity);
+    let job = world
+        .queue(json!({"steps": [
+            {"bash": "echo the beginning; seq -f 'line %.0f' 20000", "displayName": "Much"},
+            {"bash": "echo shown in the live view"},
+        ]}))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(agent.exit().await.code(), Some(0));
+    assert_eq!(outcome.result, TaskResult::Succeeded);
+    let text = world.log_of(&job, &outcome, "Much").await;
+    assert!(text.contains("Z the beginning"));
+    let issues = &outcome.record("Job").issues;
+    let said = issues
+        .iter()
+        .filter(|it| it.message.contains("No space left on device"));
+    assert_eq!(said.count(), 1, "{issues:?}");
 }

@@ -1,13 +1,13 @@
 //! Files to and from a run's container. The agent moves bytes between the service and the step host; it opens no
 //! path that the job names.
 
+use super::again::Tries;
 use super::ignore_file::{IGNORE_FILE, Ignored, LONGEST};
 use super::job::Job;
 use super::patterns::Patterns;
 use super::place::inside;
 use super::process::until;
 use super::step::{Running, StepError, would_run_on};
-use crate::backoff::{doubling, jitter};
 use crate::host::link::HostError;
 use crate::host::protocol::{FileKind, ListedFile, PIECES};
 use bytes::{Bytes, BytesMut};
@@ -16,13 +16,9 @@ use dayfly_wire::artifact::{ArtifactResource, BuildArtifact, CONTAINER, Containe
 use dayfly_wire::ids::BuildId;
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
-use std::time::Duration;
-use tokio::time::sleep;
 
 /// How often a call is tried through a service in trouble: for some minutes in all.
 const TRIES: u32 = 8;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Downloaded bytes that are written at once.
 const WRITE: usize = 1 << 20;
 
@@ -156,7 +152,7 @@ pub(crate) async fn associate(
     };
     let (client, project) = (&job.destination.client, job.destination.scope.project);
     let run = run(job)?;
-    let published = tried(|| client.publish_artifact(project, run, &draft)).await;
+    let published = tried(job, || client.publish_artifact(project, run, &draft)).await;
     published
         .map(drop)
         .map_err(|error| refused(&format!("publish the artifact '{name}'"), &error))
@@ -191,9 +187,11 @@ async fn upload(
             total: file.length,
             bytes,
         };
-        tried(|| client.upload_piece(project, container, &path, piece.clone()))
-            .await
-            .map_err(|error| refused(&format!("upload {name}"), &error))?;
+        tried(job, || {
+            client.upload_piece(project, container, &path, piece.clone())
+        })
+        .await
+        .map_err(|error| refused(&format!("upload {name}"), &error))?;
         start = end;
         if start == file.length {
             return Ok(());
@@ -205,7 +203,7 @@ async fn upload(
 pub(crate) async fn download(step: &Running<'_>, wanted: &Wanted) -> Result<usize, StepError> {
     let job = &*step.job;
     let (client, project) = (&job.destination.client, job.destination.scope.project);
-    let all = tried(|| client.artifacts(project, wanted.run))
+    let all = tried(job, || client.artifacts(project, wanted.run))
         .await
         .map_err(|error| refused(&format!("list the artifacts of run {}", wanted.run), &error))?;
     let is_wanted = |artifact: &&BuildArtifact| match &wanted.name {
@@ -226,7 +224,7 @@ pub(crate) async fn download(step: &Running<'_>, wanted: &Wanted) -> Result<usiz
     };
     for artifact in artifacts {
         let (container, folder) = files_of(artifact)?;
-        let items = tried(|| client.container_items(project, container, folder))
+        let items = tried(job, || client.container_items(project, container, folder))
             .await
             .map_err(|error| refused(&format!("list the files of '{}'", artifact.name), &error))?;
         for item in items.iter().filter(|item| item.item_type == ItemType::File) {
@@ -308,20 +306,20 @@ impl Places<'_> {
         {
             self.job.link.make_directory(parent).await?;
         }
-        for attempt in 1.. {
+        let mut tries = Tries::new(TRIES, self.job.destination.trouble_limit);
+        loop {
             if self.job.link.look(&target).await? == FileKind::Directory {
                 return Err(failed(format!("{target} is a directory.")));
             }
             self.job.link.remove(&target).await?;
-            let Err(error) = self.try_download(container, item, &target).await? else {
+            let tried = self.try_download(container, item, &target).await;
+            let Err(error) = tried.map_err(|error| cannot_write(&target, error))? else {
                 return Ok(());
             };
-            if attempt >= TRIES || !error.is_retryable() {
+            if !tries.another(&error).await {
                 return Err(refused(&format!("download {name}"), &error));
             }
-            sleep(doubling(FIRST_WAIT, LONGEST_WAIT, attempt - 1, jitter())).await;
         }
-        Ok(())
     }
 
     /// The outer error is the job container's, the inner one the service's.
@@ -377,21 +375,21 @@ async fn next(body: &mut Download) -> Result<Bytes, Error> {
 }
 
 /// Tries a call again while the service is in trouble.
-async fn tried<T, F: Future<Output = Result<T, Error>>>(call: impl Fn() -> F) -> Result<T, Error> {
-    for attempt in 1.. {
+async fn tried<T, F: Future<Output = Result<T, Error>>>(
+    job: &Job,
+    call: impl Fn() -> F,
+) -> Result<T, Error> {
+    let mut tries = Tries::new(TRIES, job.destination.trouble_limit);
+    loop {
         match call().await {
-            Err(error) if error.is_retryable() && attempt < TRIES => {
-                let wait = match &error {
-                    Error::Throttled { after } => after.map(|after| after.min(LONGEST_WAIT)),
-                    _ => None,
-                };
-                let own = doubling(FIRST_WAIT, LONGEST_WAIT, attempt - 1, jitter());
-                sleep(wait.unwrap_or(own)).await;
+            Err(error) => {
+                if !tries.another(&error).await {
+                    return Err(error);
+                }
             }
-            other => return other,
+            done => return done,
         }
     }
-    Err(Error::Transport("it was not tried".to_owned()))
 }
 
 fn container(job: &Job) -> Result<BuildId, StepError> {
@@ -415,6 +413,14 @@ fn number(job: &Job, name: &str) -> Result<BuildId, StepError> {
 fn cannot_read(path: &str, error: HostError) -> StepError {
     match error {
         HostError::Refused(reason) => failed(format!("Failed to read {path}: {reason}.")),
+        HostError::Lost => StepError::StepHostLost,
+    }
+}
+
+/// A file of the job's container could not be written.
+pub(crate) fn cannot_write(path: &str, error: HostError) -> StepError {
+    match error {
+        HostError::Refused(reason) => failed(format!("Failed to write {path}: {reason}.")),
         HostError::Lost => StepError::StepHostLost,
     }
 }

@@ -15,8 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the job's end is reported to a service that is away: about as long as it keeps a lock that nobody renews.
-const END_LIMIT: Duration = Duration::from_secs(600);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often a refusal is tried again that trying again is not known to mend.
@@ -117,7 +115,8 @@ fn completed(job: &Job, request_id: RequestId, result: TaskResult) -> JobEvent {
 }
 
 async fn raise(destination: &Destination, event: &JobEvent) -> bool {
-    let deadline = Instant::now() + END_LIMIT;
+    let deadline = Instant::now() + destination.trouble_limit;
+    let mut may_be_there = false;
     for attempt in 0.. {
         let sent = destination
             .client
@@ -127,7 +126,10 @@ async fn raise(destination: &Destination, event: &JobEvent) -> bool {
             Ok(()) => return true,
             Err(error) => error,
         };
-        if is_over(&error) {
+        // The token ends with the job, so it is refused when an answer that was lost had said yes.
+        let had_arrived = may_be_there && matches!(error, Error::Unauthorized(_));
+        may_be_there |= matches!(error, Error::Transport(_) | Error::Decode { .. });
+        if is_over(&error) || had_arrived {
             tracing::warn!(%error, "the service has ended the job already");
             return true;
         }

@@ -4,6 +4,7 @@
 
 pub mod operator;
 pub mod pod;
+pub mod proxy;
 pub mod tasks;
 
 use dayfly_client::{AgentQuery, Client, Credential, PlanScope};
@@ -77,7 +78,19 @@ pub struct Outcome {
 impl World {
     pub async fn start() -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let pool = PoolHandle::start().await.unwrap();
+        Self::of(PoolHandle::start().await.unwrap()).await
+    }
+
+    /// Agents reach the service through one that has trouble with some of their calls.
+    pub async fn in_trouble() -> (Self, proxy::Troubled) {
+        let troubled = proxy::Troubled::start().await;
+        let url = format!("{}/default", troubled.url);
+        let pool = PoolHandle::builder().public_url(url).start().await.unwrap();
+        troubled.in_front_of(pool.address());
+        (Self::of(pool).await, troubled)
+    }
+
+    async fn of(pool: PoolHandle) -> Self {
         let pat = pool.pat(ALL_SCOPES).await.unwrap();
         let admin = Client::builder(pool.url())
             .credential(Credential::Pat(pat.duplicate()))
@@ -147,17 +160,29 @@ impl World {
         self.agent_in_image(identity, |_| {})
     }
 
+    /// With more on its command line.
+    pub fn agent_that(&self, identity: &ClaimedIdentity, more: &[&str]) -> AgentProcesses {
+        let mut command = self.listening(identity);
+        command.args(more);
+        self.start_agent(&identity.agent_name, command)
+    }
+
+    fn listening(&self, identity: &ClaimedIdentity) -> Command {
+        let directory = self.agent_directory(&identity.agent_name);
+        let file = directory.join("identity.json");
+        std::fs::write(&file, serde_json::to_vec(identity).unwrap()).unwrap();
+        let mut command = Command::new(agent_program());
+        command.arg("listen").arg("--identity-file").arg(&file);
+        command
+    }
+
     /// With a job container that is not as this machine is.
     pub fn agent_in_image(
         &self,
         identity: &ClaimedIdentity,
         image: impl FnOnce(&mut Command),
     ) -> AgentProcesses {
-        let directory = self.agent_directory(&identity.agent_name);
-        let file = directory.join("identity.json");
-        std::fs::write(&file, serde_json::to_vec(identity).unwrap()).unwrap();
-        let mut command = Command::new(agent_program());
-        command.arg("listen").arg("--identity-file").arg(&file);
+        let command = self.listening(identity);
         self.start_agent_in(&identity.agent_name, command, image)
     }
 

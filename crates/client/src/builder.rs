@@ -35,6 +35,7 @@ pub struct ClientBuilder {
     user_agent: String,
     ca_bundle: Option<String>,
     attempts: u32,
+    longest_call: Option<Duration>,
 }
 
 impl ClientBuilder {
@@ -45,6 +46,7 @@ impl ClientBuilder {
             user_agent: concat!("dayfly/", env!("CARGO_PKG_VERSION")).to_owned(),
             ca_bundle: None,
             attempts: 1,
+            longest_call: None,
         }
     }
 
@@ -72,6 +74,12 @@ impl ClientBuilder {
         self
     }
 
+    /// The longest that a call may take, whatever its kind, and that an answer may be silent.
+    pub fn longest_call(mut self, limit: Option<Duration>) -> Self {
+        self.longest_call = limit;
+        self
+    }
+
     /// Makes the client. A process-wide rustls provider must be installed before.
     pub fn build(self) -> Result<Client, BuildError> {
         let base_url = checked_url(&self.base_url)?;
@@ -95,6 +103,7 @@ impl ClientBuilder {
             auth: Auth::new(self.credential),
             clock: ServerClock::default(),
             attempts: self.attempts,
+            longest_call: self.longest_call.unwrap_or(Duration::MAX),
         };
         Ok(Client {
             inner: Arc::new(inner),

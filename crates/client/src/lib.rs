@@ -46,6 +46,7 @@ struct Inner {
     auth: auth::Auth,
     clock: clock::ServerClock,
     attempts: u32,
+    longest_call: std::time::Duration,
 }
 
 impl Client {

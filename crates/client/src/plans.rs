@@ -91,6 +91,13 @@ impl Client {
             .json()
     }
 
+    /// A plan's stored logs.
+    pub async fn logs(&self, scope: &PlanScope) -> Result<Vec<LogReference>, Error> {
+        let call = self.call("list logs", Method::GET, &scope.path("logs"));
+        let answer = self.send(call).await?;
+        Ok(answer.json::<Collection<LogReference>>()?.value)
+    }
+
     /// The text of a stored log.
     pub async fn log_text(&self, scope: &PlanScope, log: LogId) -> Result<String, Error> {
         let path = scope.path(&format!("logs/{log}"));

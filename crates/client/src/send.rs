@@ -81,6 +81,7 @@ pub struct Download {
     response: Response,
     name: &'static str,
     room: u64,
+    silence: Duration,
 }
 
 impl Download {
@@ -89,12 +90,12 @@ impl Download {
     /// # Errors
     /// The connection broke or is silent for too long, or more comes than was to be read.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let piece = tokio::time::timeout(SILENCE_LIMIT, self.response.chunk())
+        let piece = tokio::time::timeout(self.silence, self.response.chunk())
             .await
             .map_err(|_| {
                 Error::Transport(format!(
                     "nothing came for {} seconds in the middle of an answer",
-                    SILENCE_LIMIT.as_secs()
+                    self.silence.as_secs()
                 ))
             })?
             .map_err(|error| transport(&error))?;
@@ -194,6 +195,7 @@ impl Client {
             response,
             name: call.name,
             room: most,
+            silence: SILENCE_LIMIT.min(self.inner.longest_call),
         })
     }
 
@@ -206,7 +208,7 @@ impl Client {
             .query(&call.query)
             .header(ACCEPT, call.accept)
             .header("X-TFS-FedAuthRedirect", "Suppress")
-            .timeout(call.limit);
+            .timeout(call.limit.min(self.inner.longest_call));
         if let Some(authorization) = self.authorization().await? {
             request = request.header(AUTHORIZATION, authorization);
         }

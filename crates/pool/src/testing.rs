@@ -130,6 +130,13 @@ impl PoolBuilder {
         self
     }
 
+    /// Known under another URL than its own, as behind a proxy.
+    #[must_use]
+    pub fn public_url(mut self, url: impl Into<String>) -> Self {
+        self.public_url = Some(url.into());
+        self
+    }
+
     /// As another replica of a service: with its database, its keys and its URL.
     #[must_use]
     pub fn beside(mut self, other: &PoolHandle) -> Self {

@@ -94,6 +94,18 @@ impl Outbox {
             "The agent could not keep log lines on its disk ({error}); the stored logs lack some. Give its volumes more room."
         );
         self.feed.push(record, &format!("##[warning]{message}"));
+        self.warn(message);
+    }
+
+    /// The service does not take the logs: the records say so.
+    pub(super) fn tell_of_logs(&mut self, error: &dayfly_client::Error) {
+        self.warn(format!(
+            "The service did not take the whole log ({error}); the stored logs lack what came last."
+        ));
+    }
+
+    /// Adds a warning to the job's record.
+    fn warn(&mut self, message: String) {
         self.records.push(Record {
             id: self.job,
             warning_count: Some(1),

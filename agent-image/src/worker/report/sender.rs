@@ -2,11 +2,13 @@
 
 use super::outbox::Outbox;
 use crate::backoff::{doubling, jitter};
+use crate::worker::again::asked;
 use bytes::Bytes;
 use dayfly_client::{Client, Error, PlanScope};
 use dayfly_wire::ids::{JobId, LogId, RecordId, TimelineId};
+use dayfly_wire::log::LogReference;
 use dayfly_wire::timeline::Record;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,8 +27,6 @@ const FEED_POSTS: usize = 5;
 const SLOWEST: Duration = Duration::from_secs(30);
 /// After this many refusals in a row the job is over.
 const REFUSALS: u32 = 3;
-/// How long the last pass is tried, through a service that is away: about as long as it keeps a lock that nobody renews.
-const LAST_LIMIT: Duration = Duration::from_secs(600);
 const LAST_FIRST_WAIT: Duration = Duration::from_millis(250);
 const LAST_LONGEST_WAIT: Duration = Duration::from_secs(8);
 
@@ -37,6 +37,8 @@ pub(crate) struct Destination {
     pub(crate) scope: PlanScope,
     pub(crate) timeline: TimelineId,
     pub(crate) job: JobId,
+    /// How long the service is tried when it is away.
+    pub(crate) trouble_limit: Duration,
 }
 
 /// The outbox, shared, and the loops that empty it.
@@ -54,8 +56,10 @@ pub(crate) struct Reporter {
 /// The running loops.
 pub(crate) struct Sending {
     records: JoinHandle<bool>,
-    logs: JoinHandle<bool>,
+    /// Why the logs did not arrive.
+    logs: JoinHandle<Result<(), Error>>,
     feed: JoinHandle<()>,
+    limit: Duration,
 }
 
 impl Reporter {
@@ -77,6 +81,7 @@ impl Reporter {
             records: tokio::spawn(records_loop(Arc::clone(&reporter), destination.clone())),
             logs: tokio::spawn(logs_loop(Arc::clone(&reporter), destination.clone())),
             feed: tokio::spawn(feed_loop(Arc::clone(&reporter), destination.clone())),
+            limit: destination.trouble_limit,
         };
         (reporter, sending)
     }
@@ -120,16 +125,18 @@ impl Sending {
             records,
             logs,
             feed,
+            limit,
         } = self;
         let last = async {
             let _ = feed.await;
-            if !logs.await.unwrap_or(false) {
-                tracing::error!("failed to store the whole log");
+            if let Ok(Err(error)) = logs.await {
+                tracing::error!(%error, "failed to store the whole log");
+                reporter.outbox(|outbox| outbox.tell_of_logs(&error));
             }
             reporter.closing_records.cancel();
             records.await.unwrap_or(false)
         };
-        timeout(LAST_LIMIT, last).await.unwrap_or(false)
+        timeout(limit, last).await.unwrap_or(false)
     }
 }
 
@@ -171,6 +178,7 @@ async fn records_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
         if last {
             return sent.is_ok() || retry_last(|| send_records(&reporter, &to)).await;
         }
+        let asked = asked_to_wait(&sent);
         failures = after(&sent, failures);
         if failures == REFUSALS && sent.is_err_and(|error| !error.is_retryable()) {
             tracing::error!("the service takes no records of this job any more; ending it");
@@ -179,7 +187,7 @@ async fn records_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
         if failures > 0 {
             changed.mark_changed();
         }
-        let next = Instant::now() + slower(RECORD_INTERVAL, failures);
+        let next = Instant::now() + slower(RECORD_INTERVAL, failures).max(asked);
         Reporter::wait(&reporter.closing_records, &mut changed, next).await;
     }
 }
@@ -202,7 +210,7 @@ async fn send_records(reporter: &Reporter, to: &Destination) -> Result<(), Error
     }
 }
 
-async fn logs_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
+async fn logs_loop(reporter: Arc<Reporter>, to: Destination) -> Result<(), Error> {
     let mut changed = reporter.changed.subscribe();
     let mut logs = Logs::default();
     let mut failures = 0;
@@ -210,13 +218,17 @@ async fn logs_loop(reporter: Arc<Reporter>, to: Destination) -> bool {
         let last = reporter.closing.is_cancelled();
         let sent = logs.send(&reporter, &to).await;
         if last {
-            return sent.is_ok() || retry_logs(&mut logs, &reporter, &to).await;
+            return match sent {
+                Ok(()) => Ok(()),
+                Err(error) => retry_logs(&mut logs, &reporter, &to, error).await,
+            };
         }
+        let asked = asked_to_wait(&sent);
         failures = after(&sent, failures);
         if failures > 0 {
             changed.mark_changed();
         }
-        let next = Instant::now() + slower(LOG_INTERVAL, failures);
+        let next = Instant::now() + slower(LOG_INTERVAL, failures).max(asked);
         Reporter::wait(&reporter.closing, &mut changed, next).await;
     }
 }
@@ -227,6 +239,12 @@ fn after(sent: &Result<(), Error>, failures: u32) -> u32 {
         Ok(()) => 0,
         Err(_) => failures.saturating_add(1),
     }
+}
+
+/// How long the service asks to be left alone.
+fn asked_to_wait(sent: &Result<(), Error>) -> Duration {
+    let asked = sent.as_ref().err().and_then(asked);
+    asked.unwrap_or_default()
 }
 
 /// A service in trouble is asked less and less often.
@@ -247,16 +265,25 @@ async fn retry_last<F: Future<Output = Result<(), Error>>>(send: impl Fn() -> F)
     false
 }
 
-async fn retry_logs(logs: &mut Logs, reporter: &Reporter, to: &Destination) -> bool {
+/// Takes half of the time at most: what became of the steps is told in the rest.
+async fn retry_logs(
+    logs: &mut Logs,
+    reporter: &Reporter,
+    to: &Destination,
+    mut last: Error,
+) -> Result<(), Error> {
+    let deadline = Instant::now() + to.trouble_limit / 2;
     for attempt in 0.. {
+        if !last.is_retryable() || Instant::now() >= deadline {
+            break;
+        }
         last_wait(attempt).await;
         match logs.send(reporter, to).await {
-            Ok(()) => return true,
-            Err(error) if !error.is_retryable() => return false,
-            Err(_) => {}
+            Ok(()) => return Ok(()),
+            Err(error) => last = error,
         }
     }
-    false
+    Err(last)
 }
 
 async fn last_wait(attempt: u32) {
@@ -274,6 +301,10 @@ async fn last_wait(attempt: u32) {
 struct Logs {
     ids: HashMap<RecordId, LogId>,
     unsent: HashMap<RecordId, Bytes>,
+    /// How many lines the service said that it has.
+    lines: HashMap<RecordId, i64>,
+    /// A piece went there, and what became of it was not heard.
+    doubtful: HashSet<RecordId>,
 }
 
 impl Logs {
@@ -311,7 +342,18 @@ impl Logs {
                 *self.ids.entry(record).or_insert(log)
             }
         };
-        let reference = to.client.append_log(&to.scope, log, piece).await?;
+        let reference = match self.is_there(to, record, log, &piece).await? {
+            Some(reference) => reference,
+            None => {
+                let sent = to.client.append_log(&to.scope, log, piece).await;
+                if let Err(Error::Transport(_) | Error::Decode { .. }) = sent {
+                    self.doubtful.insert(record);
+                }
+                sent?
+            }
+        };
+        self.lines.insert(record, reference.line_count);
+        self.doubtful.remove(&record);
         self.unsent.remove(&record);
         reporter.outbox(|outbox| {
             outbox.update(Record {
@@ -321,5 +363,24 @@ impl Logs {
             });
         });
         Ok(())
+    }
+
+    /// Whether the service has a piece whose answer was lost: then its lines are not to be there twice.
+    async fn is_there(
+        &self,
+        to: &Destination,
+        record: RecordId,
+        log: LogId,
+        piece: &Bytes,
+    ) -> Result<Option<LogReference>, Error> {
+        let lines = piece.iter().filter(|byte| **byte == b'\n').count();
+        if !self.doubtful.contains(&record) || lines == 0 {
+            return Ok(None);
+        }
+        let before = self.lines.get(&record).copied().unwrap_or(0);
+        let after = before + i64::try_from(lines).unwrap_or(i64::MAX);
+        let logs = to.client.logs(&to.scope).await?;
+        let found = logs.into_iter().find(|known| known.id == log);
+        Ok(found.filter(|known| known.line_count >= after))
     }
 }

@@ -2,6 +2,7 @@
 //! with nothing between that would hold a secret.
 
 use crate::host::protocol::{Exit, FileKind, Program};
+use crate::worker::artifacts::cannot_write;
 use crate::worker::plan::Kind;
 use crate::worker::result::status_word;
 use crate::worker::step::{Running, StepError};
@@ -37,10 +38,12 @@ pub(crate) async fn run(step: &mut Running<'_>) -> Result<TaskResult, StepError>
     })?;
     let file = format!("{}/{}.sh", step.job.facts.job_scripts, Uuid::new_v4());
     print_script(step, &script.body);
-    step.job
+    let written = step
+        .job
         .link
         .write(&file, 0o600, script.body.as_bytes())
-        .await?;
+        .await;
+    written.map_err(|error| cannot_write(&file, error))?;
     let ended = run_file(step, &script, &bash, &file).await;
     // The body may hold a secret that was written into it.
     let _ = step.job.link.remove(&file).await;

@@ -3,22 +3,19 @@
 use super::Task;
 use super::archive::{ArchiveError, MAX_ARCHIVE, fingerprint, unpack};
 use super::definition::{self, DefinitionError, MAX_LENGTH};
-use crate::backoff::{doubling, jitter};
+use crate::worker::again::Tries;
 use crate::worker::job::Job;
 use crate::worker::record::RecordWriter;
+use crate::worker::report::sender::Destination;
 use dayfly_client::{Client, Error};
 use dayfly_wire::task::TaskVersion;
 use dayfly_wire::timeline::TaskReference;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
 
-/// How often a download is tried, and what lies between.
+/// How often a download is tried.
 const TRIES: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const DEFINITION: &str = "task.json";
 /// Puts what comes over the descriptor into the process's environment, before anything of the task is loaded.
 const PRELOAD: &str = include_str!("preload.cjs");
@@ -66,7 +63,7 @@ pub(crate) async fn fetch(
         let archive = scratch.join("archive.zip");
         let canceled = job.listener.canceled().clone();
         tokio::select! {
-            downloaded = download(&job.destination.client, record, task, version, &archive) => downloaded?,
+            downloaded = download(&job.destination, record, task, version, &archive) => downloaded?,
             () = canceled.cancelled() => return Err(FetchError::Canceled),
         }
         archive
@@ -114,31 +111,30 @@ fn ready(
 }
 
 async fn download(
-    client: &Client,
+    from: &Destination,
     record: &mut RecordWriter,
     task: &TaskReference,
     version: TaskVersion,
     to: &Path,
 ) -> Result<(), FetchError> {
-    for attempt in 1.. {
-        let error = match try_download(client, task, version, to).await {
+    let mut tries = Tries::new(TRIES, from.trouble_limit);
+    loop {
+        let error = match try_download(&from.client, task, version, to).await {
             Ok(()) => return Ok(()),
             Err(FetchError::Download(error)) => error,
             Err(other) => return Err(other),
         };
-        match error {
-            Error::NotFound(_) => return Err(FetchError::NotInCatalogue),
-            error if attempt >= TRIES || !error.is_retryable() => {
-                return Err(FetchError::Download(error));
-            }
-            error => record.warning(&format!(
-                "Failed to download the task {}, trying again: {error}",
-                task.name
-            )),
+        if matches!(error, Error::NotFound(_)) {
+            return Err(FetchError::NotInCatalogue);
         }
-        sleep(doubling(FIRST_WAIT, LONGEST_WAIT, attempt - 1, jitter())).await;
+        if !tries.another(&error).await {
+            return Err(FetchError::Download(error));
+        }
+        record.warning(&format!(
+            "Failed to download the task {}, trying again: {error}",
+            task.name
+        ));
     }
-    Ok(())
 }
 
 async fn try_download(

@@ -30,7 +30,7 @@ pub(crate) mod secrets;
 pub(crate) mod step;
 pub(crate) mod steps;
 pub(crate) mod system_variables;
-pub(crate) mod tasks;
+pub mod tasks;
 pub(crate) mod variables;
 
 use crate::args::WorkerArgs;

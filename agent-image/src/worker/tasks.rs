@@ -15,6 +15,19 @@ use definition::Definition;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Whether bytes are a `task.json` that can be used.
+pub fn is_definition(bytes: &[u8]) -> bool {
+    definition::parse(bytes).is_ok_and(|task| {
+        let stages = [
+            definition::Stage::Pre,
+            definition::Stage::Main,
+            definition::Stage::Post,
+        ];
+        let _ = stages.map(|stage| task.handlers(stage).len());
+        true
+    })
+}
+
 /// A task that is ready to run.
 pub(crate) struct Task {
     pub(crate) definition: Definition,

@@ -7,12 +7,15 @@
 use bytes::BytesMut;
 use dayfly_agent::host::frame::{FrameCodec, STEP_HOST};
 use dayfly_agent::host::protocol;
-use dayfly_agent::worker::commands;
+use dayfly_agent::worker::lines::{Lines, Output};
+use dayfly_agent::worker::mask::{MASK, MINIMUM_LENGTH, Masker};
+use dayfly_agent::worker::{commands, tasks};
 use dayfly_keys::assertion::claimed_client;
 use dayfly_keys::cluster_token::ClusterKeys;
 use dayfly_keys::public_key::PublicKey;
 use dayfly_keys::sealing::{SealingKey, SealingKeys};
 use dayfly_keys::service_token::{Purpose, TokenKey, TokenKeys, claimed_typ};
+use dayfly_keys::session_key::SessionKey;
 use dayfly_pipeline::Pipeline;
 use dayfly_pipeline::expression::{Expression, Place, Scope, Value};
 use dayfly_pool_service::rules::{path, queueing};
@@ -37,7 +40,7 @@ use tokio_util::codec::Decoder;
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ENTRIES: [Entry; 14] = [
+pub const ENTRIES: [Entry; 17] = [
     ("authorization", authorization),
     ("cluster_token", cluster_token),
     ("command", command),
@@ -46,11 +49,14 @@ pub const ENTRIES: [Entry; 14] = [
     ("expression", expression),
     ("frame", frame),
     ("identity", identity_documents),
+    ("masker", masker),
+    ("message", message),
     ("path", folded_path),
     ("pipeline", pipeline),
     ("public_key", public_key),
     ("queue_job", queue_job),
     ("sealed", sealed),
+    ("task", task),
     ("token", token),
 ];
 
@@ -160,6 +166,63 @@ pub fn command(bytes: &[u8]) {
         assert!(!command.area.is_empty() && !command.event.is_empty());
         let _ = (command.property("name"), command.flag("issecret"));
     }
+}
+
+/// Secrets, a line each, then a zero byte and what a step writes. It does not matter where that is cut, and no secret
+/// is shown.
+pub fn masker(bytes: &[u8]) {
+    let at = bytes.iter().position(|byte| *byte == 0);
+    let (secrets, written) = bytes.split_at(at.unwrap_or(bytes.len()));
+    let written = written.get(1..).unwrap_or_default();
+    let secrets = String::from_utf8_lossy(secrets);
+    let mut masker = Masker::default();
+    let _ = masker.add_all(secrets.lines());
+    let cut = bytes.first().map_or(0, |first| usize::from(*first));
+    let (one, other) = written.split_at(cut.min(written.len()));
+    let whole = shown(&masker, &[written]);
+    assert_eq!(whole, shown(&masker, &[one, other]));
+    for secret in secrets.lines() {
+        let is_marker = secret.trim().starts_with("-----");
+        let stands_for_others = secret.contains([MASK.chars().next().unwrap_or('*'), '\u{fffd}']);
+        if secret.trim().len() >= MINIMUM_LENGTH && !is_marker && !stands_for_others {
+            let leaks = whole.iter().any(|line| line.contains(secret));
+            assert!(!leaks, "a secret is shown");
+        }
+    }
+}
+
+fn shown(masker: &Masker, chunks: &[&[u8]]) -> Vec<String> {
+    let (mut lines, mut out) = (Lines::default(), Vec::new());
+    for chunk in chunks {
+        lines.push(chunk, masker, &mut out);
+    }
+    lines.finish(masker, &mut out);
+    out.iter()
+        .map(|output| match output {
+            Output::Line(text) | Output::Piece(text) => masker.mask(text).into_owned(),
+            Output::CommandTooLong => String::new(),
+        })
+        .collect()
+}
+
+/// An encrypted message, as `IV\nBODY`; and what is encrypted is what is decrypted.
+pub fn message(bytes: &[u8]) {
+    let Ok(key) = SessionKey::from_bytes(&[7; 32]) else {
+        return;
+    };
+    let (iv, body) = text(bytes).split_once('\n').unwrap_or(("", text(bytes)));
+    if let Ok(plain) = key.decrypt(iv, body) {
+        let _ = serde_json::from_slice::<JobMessage>(&plain);
+    }
+    let again = key
+        .encrypt(bytes)
+        .and_then(|(iv, body)| key.decrypt(&iv, &body));
+    assert!(again.is_ok_and(|again| again.as_slice() == bytes));
+}
+
+/// What a task says of itself.
+pub fn task(bytes: &[u8]) {
+    let _ = tasks::is_definition(bytes);
 }
 
 /// Conditions and values of variables.

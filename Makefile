@@ -1,7 +1,7 @@
 # `make help` lists what can be done. The work is in scripts under e2e/, so that it can be run without make.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests soak bench bench-pool conformance fuzz clean
+.PHONY: help demo demo-down test check build fmt lint deny unit crds charts cluster images install cluster-tests soak limits bench bench-pool conformance fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,6 +56,9 @@ cluster-tests: install ## the cluster suite alone
 
 soak: ## kill the pool service 100 times under load, on SQLite and on PostgreSQL
 	@e2e/soak.sh
+
+limits: ## what the agent bears, at full size: long lines, many lines, long messages, bombs (needs 10 GB of disk)
+	@e2e/limits.sh
 
 bench: install ## measure against a bare pod of the same shape; writes target/bench/
 	@. ./e2e/cluster/env.sh && target/images/out/dayfly-bench

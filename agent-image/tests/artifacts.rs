@@ -1,8 +1,14 @@
 //! Artifacts: what jobs publish and download.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is all test code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)] // It is all test code.
 
 mod support;
 
+use dayfly_wire::artifact::ItemType;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::BuildId;
 use dayfly_wire::job::builtin;
@@ -178,4 +184,86 @@ async fn nothing_is_published_that_the_job_itself_cannot_read() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_what_is_said_of_an_artifact() {
+    const SECRET: &str = "correct-horse-battery";
+    let world = World::start().await;
+    let mut agent = world.agent("agent-1").await;
+    let job = world
+        .queue(json!({
+            "variables": {"pw": {"value": SECRET, "isSecret": true}},
+            "steps": [{"bash": "set +x\nmkdir -p $PIPELINE_WORKSPACE/with-$P\necho x >$PIPELINE_WORKSPACE/with-$P/file-$P.txt\necho \"##vso[artifact.upload artifactname=up;containerfolder=in-$P;my-$P=is-$P]$PIPELINE_WORKSPACE/with-$P\"\necho \"##vso[artifact.associate artifactname=as;artifacttype=filepath]//server/$P\"\necho \"##vso[artifact.associate artifactname=no-$P]//server/x\"", "continueOnError": true, "displayName": "Names", "env": {"P": "$(pw)"}}],
+        }))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(agent.exit().await.code(), Some(0));
+    // The service does not take what stands for the secret as a name.
+    let refused = message(&outcome, "Names");
+    assert!(
+        refused.contains("publish the artifact 'no-***'"),
+        "{refused}"
+    );
+    let run = run_of(&world, &job).await;
+    let artifacts = world.admin.artifacts(job.project_id, run).await.unwrap();
+    let items = world
+        .admin
+        .container_items(job.project_id, run, "in-***")
+        .await
+        .unwrap();
+    let said = serde_json::to_string(&(&artifacts, &items)).unwrap();
+    for text in ["//server/***", "my-***", "is-***", "in-***/file-***.txt"] {
+        assert!(said.contains(text), "{text:?} is missing in {said}");
+    }
+    assert!(!said.contains(SECRET), "{said}");
+    assert!(
+        !outcome.everything.contains(SECRET),
+        "{}",
+        outcome.everything
+    );
+}
+
+/// Links come and go while the files are read; what they lead to is never published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_put_in_the_way_while_files_are_published_is_not_followed() {
+    const FLIP: &str = "cd $PIPELINE_WORKSPACE; mkdir -p outside race/deep; for i in 1 2 3 4 5 6 7 8; do echo outside >outside/f$i; echo inside >race/f$i; echo inside >race/deep/f$i; done
+cp -r race/deep kept
+(while :; do for i in 1 2 3 4 5 6 7 8; do ln -sfn ../outside/f$i race/l$i; mv -T race/l$i race/f$i; echo inside >race/n$i; mv -T race/n$i race/f$i; done; mv race/deep race/away; ln -s ../outside race/deep; rm race/deep; mv race/away race/deep; done) >/dev/null 2>&1 &";
+    let world = World::start().await;
+    let command = "echo \"##vso[artifact.upload artifactname=race]$PIPELINE_WORKSPACE/race\"";
+    let mut steps = vec![json!({"bash": FLIP})];
+    for number in 0..15 {
+        let name = command.replace("=race", &format!("=race{number}"));
+        steps.push(json!({"bash": name, "condition": "always()", "continueOnError": true}));
+    }
+    let (job, outcome) = ran(&world, "agent-1", json!(steps)).await;
+    assert_ne!(outcome.result, TaskResult::Canceled, "{}", outcome.log);
+    let run = run_of(&world, &job).await;
+    let mut published = 0;
+    for number in 0..15 {
+        let folder = format!("race{number}");
+        let items = world
+            .admin
+            .container_items(job.project_id, run, &folder)
+            .await;
+        for item in items.unwrap_or_default() {
+            if item.item_type != ItemType::File {
+                continue;
+            }
+            let length = u64::try_from(item.file_length).unwrap();
+            let opened = world
+                .admin
+                .open_container_file(job.project_id, run, &item.path, length);
+            // What changed on its way was begun, and is not there.
+            let Ok(mut body) = opened.await else { continue };
+            let mut content = Vec::new();
+            while let Some(piece) = body.next().await.unwrap() {
+                content.extend_from_slice(&piece);
+            }
+            assert_eq!(content, b"inside\n", "{}", item.path);
+            published += 1;
+        }
+    }
+    println!("{published} files were published");
 }

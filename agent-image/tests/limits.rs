@@ -1,76 +1,348 @@
 //! Much, long, broken and missing: what the agent does when a job or its machine goes beyond what is usual.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is all test code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)] // It is all test code.
 
 mod support;
 
+use dayfly_pool_service::rules::limits::Limits as Bounds;
 use dayfly_wire::event::TaskResult;
-use dayfly_wire::job::builtin;
+use dayfly_wire::job::{JobMessage, Step, Variable, builtin};
+use dayfly_wire::queue::QueuedJob;
+use dayfly_wire::timeline::Record;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{AgentProcesses, World, descendants};
+use uuid::Uuid;
 
-/// What the worker may need at most, whatever a job writes.
+/// What a process of the agent may need at most, whatever a job writes; and with the longest job message.
 const MOST_MEMORY_KIB: u64 = 64 << 10;
+const MOST_WITH_LONG_MESSAGE_KIB: u64 = 300 << 10;
 const WAIT: &str = "until [ -e $AGENT_TEMPDIRECTORY/gate ]; do sleep 0.05; done";
 
-/// The most memory that the worker has had so far, in KiB.
-fn peak(agent: &AgentProcesses) -> u64 {
+/// The most memory that the listener and the worker have had so far, in KiB.
+fn peaks(agent: &AgentProcesses) -> [u64; 2] {
     let processes = descendants(agent.agent.id());
     let (worker, _) = processes
         .iter()
         .find(|(_, line)| line.contains(" worker "))
         .unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    [agent.agent.id(), *worker].map(|process| {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    })
+}
+
+fn assert_memory(agent: &AgentProcesses, what: &str, most: u64) {
+    let [listener, worker] = peaks(agent);
+    println!("{what}: the listener needed {listener} KiB, the worker {worker} KiB");
+    for peak in [listener, worker] {
+        assert!(peak < most, "{what}: {peak} KiB");
+    }
 }
 
 fn open_gate(agent: &AgentProcesses) {
     std::fs::write(agent.directory.join("volume/work/_temp/gate"), "").unwrap();
 }
 
-/// Sized for a build without optimisation: length and number only make it take longer, the bounds are the same.
-#[tokio::test(flavor = "multi_thread")]
-async fn neither_long_lines_nor_many_lines_cost_memory_and_none_is_lost() {
-    const LONG: usize = 12 << 20;
-    const MANY: usize = 20_000;
-    let world = World::start().await;
+/// How many lines, and how many of a byte, a record's stored log has. It may be longer than what one answer may be.
+async fn count(
+    world: &World,
+    job: &QueuedJob,
+    records: &[Record],
+    name: &str,
+    byte: u8,
+) -> [usize; 2] {
+    let record = records
+        .iter()
+        .find(|record| record.name.as_deref() == Some(name));
+    let log = record.unwrap().log.as_ref().unwrap().id;
+    let url = format!(
+        "{}/{}/_apis/distributedtask/hubs/Build/plans/{}/logs/{log}?api-version=7.1",
+        world.pool.url(),
+        job.project_id,
+        job.plan_id
+    );
+    let answer = reqwest::Client::new()
+        .get(url)
+        .basic_auth("", Some(world.pat.expose()))
+        .header("accept", "text/plain")
+        .send();
+    let mut answer = answer.await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+    let (mut lines, mut found) = (0, 0);
+    while let Some(piece) = answer.chunk().await.unwrap() {
+        lines += piece.iter().filter(|found| **found == b'\n').count();
+        found += piece.iter().filter(|found| **found == byte).count();
+    }
+    [lines, found]
+}
+
+/// A line so long, and so many lines.
+async fn much_output(long: usize, many: usize) {
+    let bounds = Bounds {
+        log_bytes: 8 << 30,
+        ..Bounds::default()
+    };
+    let world = World::within(bounds).await;
     let mut agent = world.agent("agent-1").await;
     let job = world
         .queue(json!({
             "variables": {"pw": {"value": "hunter2-secret", "isSecret": true}},
+            "timeoutInMinutes": 0,
             "steps": [
-                {"bash": format!("head -c {LONG} /dev/zero | tr '\\0' x; echo $(pw); echo end of the long line"), "displayName": "Long"},
-                {"bash": format!("seq -f 'line %.0f' {MANY}"), "displayName": "Many"},
-                {"bash": format!("echo both are over; {WAIT}")},
+                // A character that is in nothing else that is written.
+                {"bash": format!("set +x\nhead -c {long} /dev/zero | tr '\\0' '\\176'; echo $(pw); echo end of the long line"), "displayName": "Long"},
+                {"bash": format!("set +x\nseq -f 'line %.0f ~' {many}"), "displayName": "Many"},
+                {"bash": format!("set +x\necho both are over; {WAIT}")},
             ]
         }))
         .await;
     world.line(&job, "both are over").await;
-    let peak = peak(&agent);
+    assert_memory(&agent, "much output", MOST_MEMORY_KIB);
+    open_gate(&agent);
+    let (result, records) = world.ended(&job).await;
+    assert_eq!(result, TaskResult::Succeeded);
+    assert_eq!(agent.exit().await.code(), Some(0));
+    let [pieces, written] = count(&world, &job, &records, "Long", b'~').await;
+    assert_eq!(written, long);
+    assert!(pieces < 20 + long / (1 << 19), "{pieces} pieces");
+    let [_, lines] = count(&world, &job, &records, "Many", b'~').await;
+    assert_eq!(lines, many);
+}
+
+/// Sized for a build without optimisation: length and number only make it take longer, the bounds are the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_long_lines_nor_many_lines_cost_memory_and_none_is_lost() {
+    much_output(12 << 20, 20_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes long: make limits"]
+async fn a_line_of_a_gigabyte_and_ten_million_lines_cost_no_more() {
+    much_output(1 << 30, 10_000_000).await;
+}
+
+/// Makes a job message so long, as many long scripts do.
+fn lengthen(message: &mut JobMessage, bytes: usize) {
+    const SCRIPT: usize = 100_000;
+    let length = |message: &JobMessage| serde_json::to_vec(message).unwrap().len();
+    let step = |number: usize, length: usize| -> Step {
+        serde_json::from_value(json!({
+            "id": Uuid::from_u128(number as u128 + 1), "name": format!("s{number}"), "type": "task",
+            "displayName": format!("Step {number}"), "condition": "false", "enabled": number.is_multiple_of(50),
+            "reference": {"id": builtin::BASH, "name": "Bash", "version": "3.0.0"},
+            "inputs": {"targetType": "inline", "script": "y".repeat(length)},
+        }))
+        .unwrap()
+    };
+    let before = length(message);
+    message.steps.push(step(0, SCRIPT));
+    let one = length(message) - before;
+    let more = (bytes - before) / (one + 10) - 1;
+    message
+        .steps
+        .extend((1..more).map(|number| step(number, SCRIPT)));
+    let rest = bytes - length(message) - (one - SCRIPT) - 10;
+    message.steps.push(step(more, rest));
+}
+
+/// What a process may need with a message of so many bytes: at 50 MB less than [`MOST_WITH_LONG_MESSAGE_KIB`].
+fn most_with(bytes: usize) -> u64 {
+    let most = MOST_MEMORY_KIB + u64::try_from(bytes).unwrap() * 9 / 2 / 1024;
+    most.min(MOST_WITH_LONG_MESSAGE_KIB)
+}
+
+/// Starts a job whose message holds what this service does not put into one.
+async fn started(
+    world: &World,
+    name: &str,
+    job: Value,
+    change: impl FnOnce(&mut JobMessage),
+) -> (QueuedJob, AgentProcesses) {
+    let identity = world.identity(name, false).await;
+    let job = world.queue(job).await;
+    world.pool.amend(job.request_id, change).await.unwrap();
+    (job, world.agent_with(&identity))
+}
+
+async fn with_long_message(world: &World, bytes: usize) -> (QueuedJob, AgentProcesses) {
+    let job = json!({"steps": [{"bash": format!("set +x\necho it runs; {WAIT}")}]});
+    let change = |message: &mut JobMessage| lengthen(message, bytes);
+    started(world, "agent-1", job, change).await
+}
+
+async fn long_message(bytes: usize) {
+    let world = World::start().await;
+    let (job, mut agent) = with_long_message(&world, bytes).await;
+    world.line(&job, "it runs").await;
+    assert_memory(&agent, "a long message", most_with(bytes));
+    open_gate(&agent);
+    let (result, _) = world.ended(&job).await;
+    assert_eq!(result, TaskResult::Succeeded);
+    assert_eq!(agent.exit().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_message_may_be_long() {
+    long_message(6_000_000).await;
+}
+
+/// The token makes it a little longer still.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes long: make limits"]
+async fn a_job_message_may_be_as_long_as_services_make_them() {
+    long_message(49_990_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes long: make limits"]
+async fn a_longer_job_message_fails_its_job_and_says_why() {
+    let world = World::start().await;
+    let (job, mut agent) = with_long_message(&world, 50_100_000).await;
+    let (result, records) = world.ended(&job).await;
+    assert_eq!(result, TaskResult::Failed);
+    let issues: Vec<_> = records.iter().flat_map(|record| &record.issues).collect();
+    let why = "and at most 50000000 can be run";
+    assert!(
+        issues.iter().any(|issue| issue.message.contains(why)),
+        "{issues:?}"
+    );
+    assert_eq!(agent.exit().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_variables_and_of_secrets_cost_little() {
+    let world = World::start().await;
+    let job = json!({
+        "variables": {"password": {"value": "hunter2-secret", "isSecret": true}},
+        "steps": [
+            {"bash": format!("set +x\necho \"$PLAIN_4999, $(secret.17) $(plain.3) $(holds.9)\"; {WAIT}")},
+            {"bash": "echo and once more $(plain.0)"},
+        ],
+    });
+    let change = |message: &mut JobMessage| {
+        let variables = &mut message.variables;
+        for number in 0..5000 {
+            let value = format!("value {number}");
+            variables.insert(format!("plain.{number}"), Variable::plain(value));
+        }
+        for number in 0..500 {
+            let value = format!("{:032x}", u128::MAX / (number + 3));
+            variables.insert(format!("secret.{number}"), Variable::secret(value.into()));
+            let holds = Variable::plain(format!("https://$(password)@host-{number}/"));
+            variables.insert(format!("holds.{number}"), holds);
+        }
+    };
+    let (job, mut agent) = started(&world, "agent-1", job, change).await;
+    world.line(&job, "value 4999, *** value 3 ***").await;
+    assert_memory(&agent, "many variables", MOST_MEMORY_KIB);
     open_gate(&agent);
     let outcome = world.outcome(&job).await;
-    assert_eq!(outcome.result, TaskResult::Succeeded);
+    assert_eq!(outcome.result, TaskResult::Succeeded, "{}", outcome.log);
     assert_eq!(agent.exit().await.code(), Some(0));
-    let long = world.log_of(&job, &outcome, "Long").await;
-    // Behind the time; the script itself is shown too.
-    let written: usize = long
-        .lines()
-        .filter(|line| line.get(29..30) == Some("x"))
-        .map(|line| line.matches('x').count())
-        .sum();
-    assert_eq!(written, LONG);
-    assert!(long.contains("***") && !long.contains("hunter2"));
-    assert!(long.contains("Z end of the long line"));
-    let many = world.log_of(&job, &outcome, "Many").await;
-    let lines = many.lines().filter(|line| line.contains("Z line ")).count();
-    assert_eq!(lines, MANY);
-    println!("the worker needed {peak} KiB");
-    assert!(peak < MOST_MEMORY_KIB, "the worker needed {peak} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_that_no_program_can_be_started_with_are_named() {
+    let world = World::start().await;
+    // More than the kernel takes of one, and of all; more than reaches the step host.
+    for (agent, (variables, length)) in [(1, 200 << 10), (40, 100 << 10), (60, 100 << 10)]
+        .into_iter()
+        .enumerate()
+    {
+        let job = json!({"steps": [
+            {"script": "echo never", "displayName": "Script"},
+            {"script": "echo never", "condition": "always()", "displayName": "Again"},
+        ]});
+        let change = |message: &mut JobMessage| {
+            for number in 0..variables {
+                let long = Variable::plain("x".repeat(length));
+                message.variables.insert(format!("long.{number}"), long);
+            }
+        };
+        let name = format!("agent-{agent}");
+        let (job, mut agent) = started(&world, &name, job, change).await;
+        let outcome = world.outcome(&job).await;
+        assert_eq!(outcome.result, TaskResult::Failed);
+        assert_eq!(agent.exit().await.code(), Some(0));
+        for name in ["Script", "Again"] {
+            let issues = &outcome.record(name).issues;
+            assert_eq!(issues.len(), 1, "{issues:?}");
+            let message = &issues[0].message;
+            assert!(
+                message.contains("of which the longest is LONG_")
+                    && message.contains("Put long values into files"),
+                "{message}"
+            );
+        }
+        world.forget(&agent.name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_the_service_takes_no_more_of_does_not_keep_the_others_from_it() {
+    let bounds = Bounds {
+        log_bytes: 1 << 20,
+        ..Bounds::default()
+    };
+    let world = World::within(bounds).await;
+    let mut agent = world.agent("agent-1").await;
+    let job = world
+        .queue(json!({"steps": [
+            {"bash": "set +x\nseq -f 'line %.0f of very many' 100000", "displayName": "Many"},
+            {"bash": "echo the last words", "displayName": "Few"},
+        ]}))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(agent.exit().await.code(), Some(0));
+    assert_eq!(outcome.result, TaskResult::Succeeded);
+    let few = world.log_of(&job, &outcome, "Few").await;
+    assert!(few.contains("the last words"), "{few}");
+    let mut records = outcome.records.iter();
+    let record = records.find(|record| record.id.0 == job.job_id.0).unwrap();
+    let issues: Vec<_> = record
+        .issues
+        .iter()
+        .map(|issue| issue.message.as_str())
+        .collect();
+    assert_eq!(issues.len(), 2, "{issues:?}");
+    assert!(
+        issues
+            .iter()
+            .all(|issue| issue.contains("takes no more of the log of")),
+        "{issues:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_step_says_of_itself_is_cut_and_its_job_goes_on() {
+    let world = World::start().await;
+    let mut agent = world.agent("agent-1").await;
+    let job = world
+        .queue(json!({"steps": [
+            {"bash": "set +x\nlong=$(head -c 400000 /dev/zero | tr '\\0' x)\nfor i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo \"##vso[task.logissue type=error;sourcepath=$long]$long\"; done\necho \"##vso[task.setprogress value=1]$long\"\nfor i in 1 2 3 4 5 6 7; do echo \"##vso[task.setvariable variable=v$i;isOutput=true]${long:0:100000}\"; done", "name": "long", "continueOnError": true},
+            {"bash": "echo the last words"},
+        ]}))
+        .await;
+    let (result, records) = world.ended(&job).await;
+    assert_eq!(agent.exit().await.code(), Some(0));
+    assert_eq!(result, TaskResult::SucceededWithIssues);
+    let mut all = records.iter();
+    let record = all.find(|record| record.ref_name.as_deref() == Some("long"));
+    let record = record.unwrap();
+    // The last two variables are too much.
+    assert_eq!((record.error_count, record.variables.len()), (Some(14), 5));
+    assert_eq!(record.issues.len(), 10);
+    assert!(record.issues.iter().all(|issue| issue.message.len() < 5000));
+    let text = serde_json::to_string(record).unwrap();
+    assert!(text.len() < 700_000, "{}", text.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +465,7 @@ async fn a_full_work_volume_fails_the_steps_that_write_and_names_itself() {
     let work = world.agent_directory("agent-1").join("volume/work");
     let _disk = SmallDisk::mount(&work, 1024);
     let mut agent = world.agent_with(&identity);
-    let task = |id: uuid::Uuid, display: &str, inputs: &Value| {
+    let task = |id: Uuid, display: &str, inputs: &Value| {
         json!({"task": {"id": id, "name": "Artifacts", "version": "1.250.0"}, "displayName": display,
             "condition": "always()", "inputs": inputs})
     };

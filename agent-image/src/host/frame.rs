@@ -27,6 +27,28 @@ pub const STEP_HOST: Limits = Limits {
 
 const LENGTHS: usize = 8;
 
+impl Limits {
+    /// Whether a header can be sent.
+    pub(crate) fn has_room_for(self, header: &impl Serialize) -> bool {
+        let mut counted = Counted(0);
+        serde_json::to_writer(&mut counted, header).is_ok() && counted.0 <= self.header
+    }
+}
+
+/// Counts what is written, and keeps nothing of it.
+struct Counted(usize);
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A header and the bytes that belong to it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<H> {

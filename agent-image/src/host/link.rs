@@ -326,6 +326,10 @@ impl Link {
         request: Request,
         payload: Bytes,
     ) -> Result<Frame<Answer>, HostError> {
+        // The connection would not survive it.
+        if !STEP_HOST.has_room_for(&request) {
+            return Err(HostError::Refused(too_long(&request)));
+        }
         let (sender, answer) = oneshot::channel();
         self.lock().answers.insert(number, sender);
         self.send(request, payload).await?;
@@ -362,6 +366,24 @@ impl Process {
     /// What happens next; `None` when the step host is lost.
     pub(crate) async fn next(&mut self) -> Option<ProcessEvent> {
         self.events.recv().await
+    }
+}
+
+fn too_long(request: &Request) -> String {
+    match request {
+        Request::Start { program, .. } => program.too_long(),
+        Request::Stop { .. }
+        | Request::Write { .. }
+        | Request::Remove { .. }
+        | Request::MakeDirectory { .. }
+        | Request::Look { .. }
+        | Request::Locate { .. }
+        | Request::List { .. }
+        | Request::Read { .. }
+        | Request::Hash { .. }
+        | Request::Pack { .. }
+        | Request::Unpack { .. }
+        | Request::KillEverything { .. } => "its paths are too long".to_owned(),
     }
 }
 

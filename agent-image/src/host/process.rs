@@ -43,7 +43,7 @@ pub(crate) struct Started {
 }
 
 /// Starts a program in a group of its own.
-pub(crate) fn start(program: Program, payload: &[u8]) -> io::Result<Started> {
+pub(crate) fn start(program: &Program, payload: &[u8]) -> io::Result<Started> {
     let Program {
         argv,
         environment,
@@ -54,7 +54,7 @@ pub(crate) fn start(program: Program, payload: &[u8]) -> io::Result<Started> {
     let (file, arguments) = argv
         .split_first()
         .ok_or_else(|| io::Error::other("there is no program to run"))?;
-    if !Path::new(&directory).is_dir() {
+    if !Path::new(directory).is_dir() {
         return Err(io::Error::other(format!(
             "the working directory {directory} does not exist"
         )));
@@ -65,7 +65,7 @@ pub(crate) fn start(program: Program, payload: &[u8]) -> io::Result<Started> {
         .env_clear()
         .envs(container_environment())
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .current_dir(&directory)
+        .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -76,7 +76,7 @@ pub(crate) fn start(program: Program, payload: &[u8]) -> io::Result<Started> {
             .rfind(|(name, _)| name == "PATH")
             .map(|(_, value)| OsString::from(value))
             .or_else(|| std::env::var_os("PATH"));
-        command.env("PATH", joined_path(&prepend_path, path)?);
+        command.env("PATH", joined_path(prepend_path, path)?);
     }
     let given = match descriptor {
         Some(name) => {
@@ -87,7 +87,11 @@ pub(crate) fn start(program: Program, payload: &[u8]) -> io::Result<Started> {
         }
         None => None,
     };
-    let mut child = command.spawn()?;
+    let started = command.spawn();
+    let mut child = started.map_err(|error| match error.raw_os_error() {
+        Some(libc::E2BIG) => io::Error::other(program.too_long()),
+        _ => error,
+    })?;
     drop(given);
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
     // Best effort: the process may have ended, and a container may forbid it.

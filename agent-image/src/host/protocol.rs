@@ -147,6 +147,26 @@ pub struct Program {
     pub descriptor: Option<String>,
 }
 
+impl Program {
+    /// Why no kernel starts it, for whoever must make it shorter: names and lengths, no values.
+    pub(crate) fn too_long(&self) -> String {
+        let length = |(name, value): &(String, String)| name.len() + value.len() + 2;
+        let arguments: usize = self.argv.iter().map(|argument| argument.len() + 1).sum();
+        let all: usize = self.environment.iter().map(length).sum();
+        let longest = self.environment.iter().max_by_key(|entry| length(entry));
+        let longest = longest.map_or(String::new(), |entry| {
+            format!(
+                ", of which the longest is {} with {}",
+                entry.0,
+                length(entry)
+            )
+        });
+        format!(
+            "the program's arguments come to {arguments} bytes and its environment, which holds the job's variables, to {all}{longest}; a program can be started with about 2 MiB of both and 128 KiB of each. Put long values into files"
+        )
+    }
+}
+
 /// From the step host.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "camelCase", rename_all_fields = "camelCase")]

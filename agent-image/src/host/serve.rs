@@ -253,7 +253,7 @@ impl Host {
 
     /// No wait between the start and the entry in the tables: the process cannot be reaped before it is known.
     async fn start(&mut self, number: ProcessNumber, program: Program, payload: &[u8]) {
-        let started = match process::start(program, payload) {
+        let started = match process::start(&program, payload) {
             Ok(started) => started,
             Err(error) => {
                 let reason = error.to_string();

@@ -3,9 +3,12 @@
 use super::stage::Event;
 use dayfly_client::PlanScope;
 use dayfly_wire::ids::{JobId, MessageId, RequestId, TimelineId};
-use dayfly_wire::job::{ACCESS_TOKEN, JobMessage, SYSTEM_CONNECTION};
+use dayfly_wire::job::{
+    ACCESS_TOKEN, Endpoint, PlanReference, SYSTEM_CONNECTION, TimelineReference,
+};
 use dayfly_wire::message::{JobCancellation, JobMetadataUpdate, kind};
 use dayfly_wire::secret::SecretText;
+use serde::Deserialize;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -26,6 +29,22 @@ pub(crate) struct Contact {
     pub(crate) timeline: TimelineId,
     pub(crate) job: JobId,
     pub(crate) request: RequestId,
+}
+
+/// What the listener needs of a job message, which may be long; all of it is the worker's to read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    plan: PlanReference,
+    timeline: TimelineReference,
+    job_id: JobId,
+    request_id: RequestId,
+    resources: HeadResources,
+}
+
+#[derive(Deserialize)]
+struct HeadResources {
+    endpoints: Vec<Endpoint>,
 }
 
 /// Reads a message. A body that is not understood makes it meaningless.
@@ -74,7 +93,7 @@ pub(crate) fn read(
 }
 
 fn contact(body: &[u8]) -> Option<Contact> {
-    let job: JobMessage = serde_json::from_slice(body).ok()?;
+    let job: Head = serde_json::from_slice(body).ok()?;
     let connection = job
         .resources
         .endpoints

@@ -42,6 +42,13 @@ impl Worker {
         step_host: UnixStream,
         events: mpsc::Sender<Happening>,
     ) -> io::Result<Self> {
+        if job.len() > LIMITS.payload {
+            return Err(io::Error::other(format!(
+                "the job message has {} bytes, and at most {} can be run; make the pipeline's variables and scripts shorter",
+                job.len(),
+                LIMITS.payload
+            )));
+        }
         let step_host = OwnedFd::from(step_host.into_std()?);
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         let (ours, theirs) = (into_async(ours)?, OwnedFd::from(theirs));

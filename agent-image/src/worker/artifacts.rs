@@ -96,7 +96,7 @@ pub(crate) async fn publish(step: &Running<'_>, what: &Publication) -> Result<us
     properties.insert("artifactsize".to_owned(), bytes.to_string());
     let resource = ArtifactResource {
         kind: CONTAINER.to_owned(),
-        data: format!("#/{container}/{}", what.folder),
+        data: format!("#/{container}/{}", job.reporter.masked(&what.folder)),
         properties,
         ..ArtifactResource::default()
     };
@@ -144,10 +144,17 @@ pub(crate) async fn associate(
     name: &str,
     resource: ArtifactResource,
 ) -> Result<(), StepError> {
+    let masked = |text: &str| job.reporter.masked(text);
+    let properties = resource.properties.iter();
     let draft = BuildArtifact {
-        name: name.to_owned(),
+        name: masked(name),
         source: Some(job.message.job_id.to_string()),
-        resource,
+        resource: ArtifactResource {
+            properties: properties
+                .map(|(name, value)| (masked(name), masked(value)))
+                .collect(),
+            ..resource
+        },
         ..BuildArtifact::default()
     };
     let (client, project) = (&job.destination.client, job.destination.scope.project);
@@ -169,7 +176,7 @@ async fn upload(
         "" => own,
         path => path,
     };
-    let path = format!("{}/{name}", what.folder);
+    let path = job.reporter.masked(&format!("{}/{name}", what.folder));
     let (client, project) = (&job.destination.client, job.destination.scope.project);
     let mut start = 0;
     loop {

@@ -300,12 +300,8 @@ impl Job {
                 "##[warning]Unable to expand variable '{name}': it names itself, or too many others."
             ));
         }
-        self.reporter.outbox(|outbox| {
-            for secret in self.variables.secrets() {
-                // Short ones were warned about when the job began.
-                let _ = outbox.add_secret(secret);
-            }
-        });
+        self.reporter
+            .outbox(|outbox| outbox.add_secrets(self.variables.secrets()));
     }
 
     /// A canceled job stays canceled, whatever its steps did.

@@ -29,6 +29,8 @@ pub(crate) struct Ended {
 
 /// How many artifacts the output of one step may name.
 const MOST_PUBLICATIONS: usize = 1000;
+/// What the names and values of one step's output variables come to at most: they travel in its record.
+const MOST_OUTPUT: usize = 512 << 10;
 /// How many lines of standard error are kept.
 const ERROR_LINES: usize = 10;
 
@@ -247,6 +249,12 @@ impl Running<'_> {
         let name = match (output, self.ref_name) {
             (false, _) => name.clone(),
             (true, Some(step)) if !step.is_empty() => {
+                self.outputs += name.len() + value.len();
+                if self.outputs > MOST_OUTPUT {
+                    return self.obey(Effect::Fail(format!(
+                        "The output variables of a step come to {MOST_OUTPUT} bytes at most; '{name}' is not one. Publish an artifact instead."
+                    )));
+                }
                 self.publish_output(name, value, *secret);
                 format!("{step}.{name}")
             }

@@ -4,7 +4,10 @@
 //! pace, so that a slow log upload does not hold up live lines.
 
 pub(crate) mod feed;
+#[cfg(test)]
+mod leaks;
 pub(crate) mod outbox;
+mod outgoing;
 pub(crate) mod pages;
 pub(crate) mod pending;
 pub(crate) mod sender;

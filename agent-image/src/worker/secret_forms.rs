@@ -51,9 +51,12 @@ fn encoded_forms(plain: &str) -> Vec<String> {
     let mut found = vec![
         percent_command(plain, true),
         percent_command(plain, false),
-        uri(plain),
+        uri(plain, false),
+        uri(plain, true),
         json(plain),
-        xml(plain),
+        xml(plain, ["&quot;", "&apos;"]),
+        xml(plain, ["&#34;", "&#39;"]),
+        interpreted(plain),
         plain.replace('\'', r"'\''"),
         // As the trace of a condition writes it.
         plain.replace('\'', "''"),
@@ -61,6 +64,7 @@ fn encoded_forms(plain: &str) -> Vec<String> {
     ];
     found.extend(base64_forms(plain.as_bytes()));
     found.push(hex(plain.as_bytes()));
+    found.push(hex(plain.as_bytes()).to_uppercase());
     found.retain(|form| form.len() >= MINIMUM_LENGTH);
     found
 }
@@ -75,12 +79,14 @@ fn percent_command(text: &str, percent: bool) -> String {
     text.replace('\r', "%0D").replace('\n', "%0A")
 }
 
-fn uri(text: &str) -> String {
+/// With the digits of escapes in lower case, as some write them.
+fn uri(text: &str, lower: bool) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                 char::from(byte).to_string()
             }
+            _ if lower => format!("%{byte:02x}"),
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -91,12 +97,32 @@ fn json(text: &str) -> String {
     unquoted(&quoted).to_owned()
 }
 
-fn xml(text: &str) -> String {
+/// What `echo -e` makes of a text.
+fn interpreted(text: &str) -> String {
+    let mut found = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, characters.clone().next()) {
+            ('\\', Some(escaped @ ('\\' | '\'' | '"'))) => found.push(escaped),
+            ('\\', Some('t')) => found.push('\t'),
+            ('\\', Some('n')) => found.push('\n'),
+            ('\\', Some('r')) => found.push('\r'),
+            (other, _) => {
+                found.push(other);
+                continue;
+            }
+        }
+        characters.next();
+    }
+    found
+}
+
+fn xml(text: &str, [double, single]: [&str; 2]) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&apos;")
+        .replace('"', double)
+        .replace('\'', single)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -141,16 +167,31 @@ mod tests {
             secret.to_owned(),
             percent_command(secret, true),
             percent_command(secret, false),
-            uri(secret),
+            uri(secret, false),
+            uri(secret, true),
             json(secret),
-            xml(secret),
+            xml(secret, ["&quot;", "&apos;"]),
+            xml(secret, ["&#34;", "&#39;"]),
             hex(secret.as_bytes()),
+            hex(secret.as_bytes()).to_uppercase(),
             r#"'p&ss"w<rd'\'' 100%'"#.to_owned(),
             r#"Expanded: eq('p&ss"w<rd'' 100%', 'x')"#.to_owned(),
             STANDARD.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
         ] {
             assert!(!leaks(secret, &shown), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_secret_with_backslashes_is_known_as_a_shell_shows_it() {
+        for (secret, shown) in [
+            (r"one\\two\'", r"one\two'"),
+            (r"pass\tword", "pass\tword"),
+            (r"pass\word", r"pass\word"),
+        ] {
+            assert!(!leaks(secret, shown), "{shown}");
+            assert!(!leaks(secret, secret), "{secret}");
         }
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Running<'a> {
     pub(crate) deadline: Option<Instant>,
     /// What the step's own commands said of its result.
     pub(crate) said: Option<TaskResult>,
+    /// How long the names and values of its output variables are.
+    pub(crate) outputs: usize,
     /// What its output asked to publish; done when its process has ended.
     pub(crate) publications: Vec<Publishing>,
     /// When the step is over even if its process is not: its own command said so.
@@ -106,6 +108,7 @@ pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
         planned: &planned,
         record,
         said: None,
+        outputs: 0,
         publications: Vec::new(),
         over: None,
         runs_on: job.listener.canceled().is_cancelled(),

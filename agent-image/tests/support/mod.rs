@@ -9,6 +9,7 @@ pub mod tasks;
 
 use dayfly_client::{AgentQuery, Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
+use dayfly_pool_service::rules::limits::Limits as Bounds;
 use dayfly_pool_service::testing::{ALL_SCOPES, PoolHandle};
 use dayfly_wire::agent::{Agent, AgentAuthorization, Property, SINGLE_USE};
 use dayfly_wire::event::TaskResult;
@@ -28,7 +29,13 @@ use std::time::{Duration, Instant};
 const AGENT_USER: u32 = 10001;
 pub const POOL: &str = "linux";
 pub const PROJECT: &str = "demo";
-const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long anything is waited for; longer where sizes are larger.
+fn limit() -> Duration {
+    let given = std::env::var("DAYFLY_TEST_LIMIT").ok();
+    let seconds = given.and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
 
 /// The agent, under a path that the agent's user can reach: the checkout may lie in root's home.
 ///
@@ -77,8 +84,14 @@ pub struct Outcome {
 
 impl World {
     pub async fn start() -> Self {
+        Self::within(Bounds::default()).await
+    }
+
+    /// With a service that takes other amounts.
+    pub async fn within(bounds: Bounds) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        Self::of(PoolHandle::start().await.unwrap()).await
+        let pool = PoolHandle::builder().bounds(bounds).start();
+        Self::of(pool.await.unwrap()).await
     }
 
     /// Agents reach the service through one that has trouble with some of their calls.
@@ -276,8 +289,8 @@ impl World {
         self.pool.queue_json(job).await.unwrap()
     }
 
-    /// Waits for a job's end.
-    pub async fn outcome(&self, job: &QueuedJob) -> Outcome {
+    /// Waits for a job's end; its logs, which may be long, are left where they are.
+    pub async fn ended(&self, job: &QueuedJob) -> (TaskResult, Vec<Record>) {
         let result = wait_for("the job's end", || async {
             let job = self.admin.job(PROJECT, job.request_id).await.unwrap();
             job.result
@@ -285,7 +298,13 @@ impl World {
         .await;
         let scope = self.scope(job);
         let timeline = self.admin.timeline(&scope, job.timeline_id).await.unwrap();
-        let records = timeline.records.unwrap_or_default();
+        (result, timeline.records.unwrap_or_default())
+    }
+
+    /// Waits for a job's end.
+    pub async fn outcome(&self, job: &QueuedJob) -> Outcome {
+        let (result, records) = self.ended(job).await;
+        let scope = self.scope(job);
         let mut everything = serde_json::to_string(&records).unwrap();
         let mut log = String::new();
         for record in &records {
@@ -461,7 +480,7 @@ pub async fn wait_for<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut ask: impl FnMut() -> F,
 ) -> T {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit();
     loop {
         if let Some(answer) = ask().await {
             return answer;

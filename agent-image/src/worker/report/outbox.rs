@@ -1,6 +1,7 @@
 //! The one door through which text leaves the worker: everything is masked here.
 
 use super::feed::Feed;
+use super::outgoing::mask_record;
 use super::pages::Pages;
 use super::pending::Pending;
 use crate::worker::lines::{Lines, Output};
@@ -8,9 +9,9 @@ use crate::worker::mask::{Added, Masker};
 use bytes::Bytes;
 use dayfly_wire::ids::RecordId;
 use dayfly_wire::log::FeedLines;
-use dayfly_wire::timeline::{Issue, IssueKind, Record};
+use dayfly_wire::timeline::{ISSUES_PER_KIND, Issue, IssueKind, Record};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -22,6 +23,10 @@ pub(crate) struct Outbox {
     pub(super) records: Pending,
     feed: Feed,
     pages: BTreeMap<RecordId, Pages>,
+    /// Logs of which the service takes no more.
+    given_up: BTreeSet<RecordId>,
+    /// Warnings of the job's own record, about what its log cannot say.
+    warnings: Vec<Issue>,
     /// The disk gave out; said once.
     disk_failed: bool,
 }
@@ -36,6 +41,8 @@ impl Outbox {
             records: Pending::default(),
             feed: Feed::default(),
             pages: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            warnings: Vec::new(),
             disk_failed: false,
         }
     }
@@ -43,6 +50,16 @@ impl Outbox {
     /// Adds a secret; what was written before stays as it is.
     pub(crate) fn add_secret(&mut self, secret: &str) -> Added {
         self.masker.add(secret)
+    }
+
+    /// Adds secrets, which are indexed once; what is too short was warned about when the job began.
+    pub(crate) fn add_secrets<'a>(&mut self, secrets: impl Iterator<Item = &'a str>) {
+        let _ = self.masker.add_all(secrets);
+    }
+
+    /// A text without the secrets in it.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        self.masker.mask(text).into_owned()
     }
 
     /// Assembles lines from a chunk of output.
@@ -74,6 +91,9 @@ impl Outbox {
     }
 
     fn store(&mut self, record: RecordId, text: &str) {
+        if self.given_up.contains(&record) {
+            return;
+        }
         let pages = match self.pages.entry(record) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
@@ -93,8 +113,23 @@ impl Outbox {
         let message = format!(
             "The agent could not keep log lines on its disk ({error}); the stored logs lack some. Give its volumes more room."
         );
-        self.feed.push(record, &format!("##[warning]{message}"));
-        self.warn(message);
+        self.warn_of(record, message);
+    }
+
+    /// The service takes no more of a log: what comes is shown live only.
+    pub(super) fn give_up_log(&mut self, record: RecordId, error: &impl std::fmt::Display) {
+        self.pages.remove(&record);
+        let whose = if record == self.job {
+            "the whole job"
+        } else {
+            "a step"
+        };
+        if self.given_up.insert(record) {
+            self.warn_of(
+                record,
+                format!("The service takes no more of the log of {whose} ({error}); the rest of it is not stored."),
+            );
+        }
     }
 
     /// The service does not take the logs: the records say so.
@@ -104,45 +139,32 @@ impl Outbox {
         ));
     }
 
+    /// A warning of a record's log, which the job's record has too: the log itself cannot say it.
+    fn warn_of(&mut self, record: RecordId, message: String) {
+        self.feed.push(record, &format!("##[warning]{message}"));
+        self.warn(message);
+    }
+
     /// Adds a warning to the job's record.
     fn warn(&mut self, message: String) {
+        self.warnings.push(Issue {
+            kind: IssueKind::Warning,
+            category: Some("General".to_owned()),
+            message,
+            data: BTreeMap::new(),
+        });
+        self.warnings.truncate(ISSUES_PER_KIND);
         self.records.push(Record {
             id: self.job,
-            warning_count: Some(1),
-            issues: vec![Issue {
-                kind: IssueKind::Warning,
-                category: Some("General".to_owned()),
-                message,
-                data: BTreeMap::new(),
-            }],
+            warning_count: i64::try_from(self.warnings.len()).ok(),
+            issues: self.warnings.clone(),
             ..Record::default()
         });
     }
 
-    /// Queues a change of a record.
+    /// Queues a change of a record, masked and within what the service takes of one.
     pub(crate) fn update(&mut self, mut change: Record) {
-        for text in [
-            &mut change.name,
-            &mut change.current_operation,
-            &mut change.result_code,
-        ]
-        .into_iter()
-        .flatten()
-        {
-            *text = self.masker.mask(text).into_owned();
-        }
-        for issue in &mut change.issues {
-            issue.message = self.masker.mask(&issue.message).into_owned();
-            for value in issue.data.values_mut() {
-                *value = self.masker.mask(value).into_owned();
-            }
-        }
-        for variable in change.variables.values_mut() {
-            variable.value = match variable.value.take() {
-                Some(value) if !variable.is_secret => Some(self.masker.mask(&value).into_owned()),
-                _ => None,
-            };
-        }
+        mask_record(&self.masker, &mut change);
         self.records.push(change);
     }
 

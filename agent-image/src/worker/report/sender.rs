@@ -93,6 +93,11 @@ impl Reporter {
         result
     }
 
+    /// A text as it may leave the worker.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        self.lock().masked(text)
+    }
+
     /// How often live lines are wanted.
     pub(crate) fn set_feed_interval(&self, milliseconds: u64) {
         let bounded = milliseconds.clamp(*FEED_INTERVALS.start(), *FEED_INTERVALS.end());
@@ -312,7 +317,7 @@ impl Logs {
         let waiting: Vec<RecordId> = self.unsent.keys().copied().collect();
         for record in waiting {
             if let Some(piece) = self.unsent.get(&record).cloned() {
-                self.send_piece(reporter, to, record, piece).await?;
+                self.send_or_give_up(reporter, to, record, piece).await?;
             }
         }
         loop {
@@ -323,7 +328,26 @@ impl Logs {
                 return Ok(());
             };
             self.unsent.insert(record, piece.clone());
-            self.send_piece(reporter, to, record, piece).await?;
+            self.send_or_give_up(reporter, to, record, piece).await?;
+        }
+    }
+
+    /// One log that the service does not take must not keep it from the others: a log may be as long as it allows.
+    async fn send_or_give_up(
+        &mut self,
+        reporter: &Reporter,
+        to: &Destination,
+        record: RecordId,
+        piece: Bytes,
+    ) -> Result<(), Error> {
+        match self.send_piece(reporter, to, record, piece).await {
+            Err(error @ Error::Refused { .. }) => {
+                tracing::error!(%error, %record, "the service does not take more of a log");
+                self.unsent.remove(&record);
+                reporter.outbox(|outbox| outbox.give_up_log(record, &error));
+                Ok(())
+            }
+            other => other,
         }
     }
 

@@ -211,9 +211,10 @@ impl Running<'_> {
     async fn publish_one(&mut self, publishing: Publishing) -> Result<(), StepError> {
         check_name(&publishing.name)?;
         if !publishing.upload {
+            let masked = |text: &str| self.job.reporter.masked(text);
             let resource = ArtifactResource {
-                kind: publishing.kind.unwrap_or_else(|| CONTAINER.to_owned()),
-                data: publishing.data,
+                kind: masked(publishing.kind.as_deref().unwrap_or(CONTAINER)),
+                data: masked(&publishing.data),
                 properties: publishing.properties,
                 ..ArtifactResource::default()
             };

@@ -290,21 +290,33 @@ mod tests {
         assert!(error.to_string().contains("link or a device"), "{error}");
     }
 
-    #[test]
-    fn a_bomb_is_stopped_before_it_fills_the_disk() {
+    /// So many MiB of zeros, and how many there may be on the disk.
+    fn bomb(size: usize, most: u64) {
         let place = Place::new();
         let error = place
             .unpack(|writer| {
-                writer.start_file("zeros", options()).unwrap();
+                let options = options().large_file(true);
+                writer.start_file("zeros", options).unwrap();
                 let zeros = vec![0; 1 << 20];
-                for _ in 0..300 {
+                for _ in 0..size {
                     writer.write_all(&zeros).unwrap();
                 }
             })
             .unwrap_err();
         assert!(error.to_string().contains("comes to more than"), "{error}");
         let length = fs::metadata(place.target().join("zeros")).unwrap().len();
-        assert!(length <= (64 << 20), "{length}");
+        assert!(length <= most, "{length}");
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_before_it_fills_the_disk() {
+        bomb(300, 64 << 20);
+    }
+
+    #[test]
+    #[ignore = "takes long: make limits"]
+    fn ten_gigabytes_of_zeros_are_stopped_too() {
+        bomb(10 << 10, MAX_UNPACKED + 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod files;
 pub mod frame;
 pub(crate) mod link;
+pub(crate) mod memory;
 pub(crate) mod process;
 pub mod protocol;
 pub(crate) mod serve;

@@ -520,3 +520,77 @@ async fn a_volume_for_logs_that_fills_up_is_told_of_and_the_job_goes_on() {
         .filter(|it| it.message.contains("No space left on device"));
     assert_eq!(said.count(), 1, "{issues:?}");
 }
+
+/// A control group with a limit, and a process in it. `None` where this machine has no such groups to give.
+struct Limited(PathBuf);
+
+impl Limited {
+    fn with(process: u32, limit: u64) -> Option<Self> {
+        let name = format!("dayfly-test-{process}");
+        for (mount, file) in [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ] {
+            let group = Path::new(mount).join(&name);
+            if !Path::new(mount).join("cgroup.procs").is_file()
+                || std::fs::create_dir(&group).is_err()
+            {
+                continue;
+            }
+            let limited = Self(group);
+            let set = std::fs::write(limited.0.join(file), limit.to_string())
+                .and_then(|()| std::fs::write(limited.0.join("cgroup.procs"), process.to_string()));
+            if set.is_ok() {
+                return Some(limited);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        // Empty once its processes are gone; what is left of it harms nobody.
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_runs_out_of_memory_says_so_with_the_limit() {
+    let world = World::start().await;
+    let mut agent = world.agent("agent-1").await;
+    let Some(limited) = Limited::with(agent.step_host.id(), 96 << 20) else {
+        return println!("not run: this machine gives no control groups");
+    };
+    let job = world
+        .queue(json!({"steps": [
+            {"bash": "set +x\ntail /dev/zero; code=$?; echo the program ended with $code; exit $code", "displayName": "Needs much"},
+            {"bash": "set +x\n(tail /dev/zero) || echo it was borne", "displayName": "Bears it", "condition": "always()"},
+            {"bash": "echo needs little", "condition": "always()", "displayName": "Needs little"},
+        ]}))
+        .await;
+    let outcome = world.outcome(&job).await;
+    assert_eq!(agent.exit().await.code(), Some(0));
+    drop(limited);
+    assert_eq!(outcome.result, TaskResult::Failed, "{}", outcome.log);
+    let issues = |name: &str| -> Vec<String> {
+        let issues = outcome.record(name).issues.iter();
+        issues
+            .map(|issue| format!("{:?} {}", issue.kind, issue.message))
+            .collect()
+    };
+    let text = "Memory ran out while this step ran, and a process was killed: the job container's limit is 96 MiB.";
+    let needs_much = issues("Needs much");
+    assert!(needs_much[0].contains(text), "{needs_much:?}");
+    assert!(needs_much[0].starts_with("Error "), "{needs_much:?}");
+    assert!(
+        needs_much[1].contains("Bash exited with code '137'"),
+        "{needs_much:?}"
+    );
+    let bears_it = issues("Bears it");
+    assert!(
+        bears_it[0].starts_with("Warning ") && bears_it[0].contains(text),
+        "{bears_it:?}"
+    );
+    assert!(issues("Needs little").is_empty());
+}

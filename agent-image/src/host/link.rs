@@ -2,8 +2,8 @@
 
 use super::frame::{Frame, FrameCodec, FrameError, STEP_HOST};
 use super::protocol::{
-    Answer, Exit, FileKind, Hashed, ListedFile, PIECE, ProcessNumber, Program, Request,
-    RequestNumber, Stream,
+    Answer, Exit, FileKind, Hashed, ListedFile, OutOfMemory, PIECE, ProcessNumber, Program,
+    Request, RequestNumber, Stream,
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -35,7 +35,7 @@ pub(crate) enum ProcessEvent {
     /// It wrote something.
     Output(Stream, Bytes),
     /// It ended; nothing more comes.
-    Exited(Exit),
+    Exited(Exit, Option<OutOfMemory>),
 }
 
 /// A process in the job container.
@@ -430,7 +430,11 @@ async fn deliver(frame: Frame<Answer>, waiting: &Mutex<Waiting>) {
         Answer::Output { process, stream } => {
             (process, ProcessEvent::Output(stream, payload), false)
         }
-        Answer::Exited { process, exit } => (process, ProcessEvent::Exited(exit), true),
+        Answer::Exited {
+            process,
+            exit,
+            out_of_memory,
+        } => (process, ProcessEvent::Exited(exit, out_of_memory), true),
         Answer::Hello { .. } => return,
         Answer::Done { request }
         | Answer::Refused { request, .. }

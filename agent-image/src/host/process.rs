@@ -1,6 +1,7 @@
 //! One process of a step: started in a group of its own, its output passed on, its group stopped on request.
 
 use super::frame::Frame;
+use super::memory::Group;
 use super::protocol::{Answer, Exit, PIECE, ProcessNumber, Program, Stream};
 use super::survivors::signal_group;
 use crate::inherited;
@@ -40,6 +41,8 @@ pub(crate) struct Started {
     /// Its id, which is its group's too.
     pub(crate) pid: Pid,
     output: [OwnedFd; 2],
+    /// The container's control group, and how many it had killed before.
+    memory: Option<(Group, u64)>,
 }
 
 /// Starts a program in a group of its own.
@@ -87,6 +90,10 @@ pub(crate) fn start(program: &Program, payload: &[u8]) -> io::Result<Started> {
         }
         None => None,
     };
+    let memory = Group::own().map(|group| {
+        let kills = group.kills();
+        (group, kills)
+    });
     let started = command.spawn();
     let mut child = started.map_err(|error| match error.raw_os_error() {
         Some(libc::E2BIG) => io::Error::other(program.too_long()),
@@ -102,6 +109,7 @@ pub(crate) fn start(program: &Program, payload: &[u8]) -> io::Result<Started> {
     Ok(Started {
         pid,
         output: [out.into(), error.into()],
+        memory,
     })
 }
 
@@ -151,7 +159,8 @@ pub(crate) async fn follow(
 ) {
     let (activity, mut active) = mpsc::channel(1);
     let over = Arc::new(AtomicBool::new(false));
-    let [out, error] = started.output;
+    let Started { output, memory, .. } = started;
+    let [out, error] = output;
     for (stream, fd) in [(Stream::Out, out), (Stream::Error, error)] {
         let source = Source {
             number,
@@ -176,6 +185,7 @@ pub(crate) async fn follow(
     let answer = Answer::Exited {
         process: number,
         exit: exit.unwrap_or(Exit::Code(-1)),
+        out_of_memory: memory.and_then(|(group, before)| group.since(before)),
     };
     let _ = answers.send(frame(answer)).await;
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol. Both sides come from one image, so there is no negotiation.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A process, numbered by the agent.
 pub type ProcessNumber = u32;
@@ -263,6 +263,8 @@ pub enum Answer {
         process: ProcessNumber,
         /// How.
         exit: Exit,
+        /// The kernel killed something of the container while it ran: memory had run out.
+        out_of_memory: Option<OutOfMemory>,
     },
 }
 
@@ -293,6 +295,16 @@ pub struct HashedFile {
     pub path: String,
     /// Of its content.
     pub hash: String,
+}
+
+/// What memory that ran out led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutOfMemory {
+    /// How many processes were killed.
+    pub kills: u64,
+    /// The container's limit, in bytes; without one it was the node's memory.
+    pub limit: Option<u64>,
 }
 
 /// One of a process's two outputs.

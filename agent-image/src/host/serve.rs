@@ -274,7 +274,8 @@ impl Host {
             pid: started.pid.as_raw(),
         })
         .await;
-        tokio::spawn(process::follow(number, started, exit, self.answers.clone()));
+        let answers = self.answers.clone();
+        tokio::spawn(process::follow(number, started, exit, answers));
     }
 
     fn stop(&self, number: ProcessNumber) {

@@ -7,7 +7,7 @@ use super::mask::Added;
 use super::result::merge;
 use super::step::{Running, StepError};
 use crate::host::link::{Process, ProcessEvent};
-use crate::host::protocol::{Exit, Program, Stream};
+use crate::host::protocol::{Exit, OutOfMemory, Program, Stream};
 use bytes::Bytes;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::timeline::{Record, RecordVariable};
@@ -52,7 +52,10 @@ impl Running<'_> {
             tokio::select! {
                 event = process.next() => match event {
                     Some(ProcessEvent::Output(stream, chunk)) => self.take_output(&mut output, stream, &chunk),
-                    Some(ProcessEvent::Exited(exit)) => break exit,
+                    Some(ProcessEvent::Exited(exit, out_of_memory)) => {
+                        self.tell_of_memory(exit, out_of_memory);
+                        break exit;
+                    }
                     None => return Err(StepError::StepHostLost),
                 },
                 () = canceled.cancelled(), if waits && !self.runs_on => {
@@ -88,6 +91,18 @@ impl Running<'_> {
                 exit,
                 errors: output.errors,
             }),
+        }
+    }
+
+    /// A step that bore it is only warned.
+    fn tell_of_memory(&mut self, exit: Exit, out_of_memory: Option<OutOfMemory>) {
+        let Some(out_of_memory) = out_of_memory else {
+            return;
+        };
+        let text = ran_out(out_of_memory);
+        match exit {
+            Exit::Code(0) => self.record.warning(&text),
+            Exit::Code(_) | Exit::Signal(_) => self.record.error(&text),
         }
     }
 
@@ -288,6 +303,23 @@ impl Running<'_> {
     }
 }
 
+/// What a person reads when memory ran out.
+fn ran_out(OutOfMemory { kills, limit }: OutOfMemory) -> String {
+    let killed = match kills {
+        1 => "a process was".to_owned(),
+        more => format!("{more} processes were"),
+    };
+    match limit {
+        Some(limit) => format!(
+            "Memory ran out while this step ran, and {killed} killed: the job container's limit is {} MiB. Raise it in the AgentPool's template (container job, resources.limits.memory), or let the step need less.",
+            limit >> 20
+        ),
+        None => format!(
+            "Memory ran out on the node while this step ran, and {killed} killed: the job container has no limit of its own. Give it a request and a limit in the AgentPool's template (container job, resources)."
+        ),
+    }
+}
+
 /// The two outputs of a process.
 #[derive(Default)]
 struct StepOutput {
@@ -310,5 +342,20 @@ pub(crate) async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_out_of_memory_reads_the_limit_and_where_it_is_set() {
+        let text = |kills, limit| ran_out(OutOfMemory { kills, limit });
+        let limited = text(1, Some(512 << 20));
+        assert!(limited.contains("a process was killed"), "{limited}");
+        assert!(limited.contains("limit is 512 MiB"), "{limited}");
+        let unlimited = text(3, None);
+        assert!(unlimited.contains("on the node") && unlimited.contains("3 processes were killed"));
     }
 }

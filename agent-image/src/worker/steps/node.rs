@@ -175,7 +175,7 @@ async fn said(step: &Running<'_>, path: &str) -> Result<String, StepError> {
                     said.extend_from_slice(&text);
                 }
                 Some(ProcessEvent::Output(..)) => {}
-                Some(ProcessEvent::Exited(_)) => return Ok(()),
+                Some(ProcessEvent::Exited(..)) => return Ok(()),
                 None => return Err(StepError::StepHostLost),
             }
         }

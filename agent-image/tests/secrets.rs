@@ -1,5 +1,10 @@
 //! What the job token and secrets reach, and what they do not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // It is all test code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)] // It is all test code.
 
 mod support;
 
@@ -9,7 +14,7 @@ use dayfly_pool_service::ops::reach;
 use dayfly_pool_service::rules::reach::Change;
 use dayfly_wire::event::TaskResult;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use support::{PROJECT, World, descendants, wait_for};
 
 const SECRET: &str = "correct-horse-battery";
@@ -156,6 +161,67 @@ async fn what_a_step_left_running_may_stay_until_a_secret_comes() {
     );
     assert!(outcome.log.contains("(sleep)"));
     assert_eq!(agent.exit().await.code(), Some(0));
+}
+
+/// Processes in a frozen group do not die before they are thawed.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    fn group(name: &str) -> Option<Self> {
+        let group = Path::new("/sys/fs/cgroup/freezer").join(name);
+        std::fs::create_dir(&group).ok()?;
+        Some(Self(group))
+    }
+
+    fn set(&self, file: &str, value: &str) {
+        std::fs::write(self.0.join(file), value).unwrap();
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.0.join("freezer.state"), "THAWED");
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_what_cannot_be_killed_no_step_is_given_a_secret() {
+    let world = World::start().await;
+    let mut agent = world.agent("agent-1").await;
+    let Some(group) = Frozen::group(&format!("dayfly-test-{}", agent.step_host.id())) else {
+        return println!("not run: this machine gives no groups that can be frozen");
+    };
+    let job = world
+        .queue(json!({
+            "variables": {"password": {"value": SECRET, "isSecret": true}},
+            "steps": [
+                {"bash": "set +x\nsetsid sleep 272.5 < /dev/null > /dev/null 2>&1 & echo left $! behind; until [ -e ../go ]; do sleep 0.02; done"},
+                {"bash": "set +x\necho never, with $P", "env": {"P": "$(password)"}, "displayName": "Secret"},
+                {"bash": "echo without a secret", "condition": "always()"}
+            ]
+        }))
+        .await;
+    world.line(&job, " behind").await;
+    let below = descendants(agent.step_host.id());
+    let (left, _) = below
+        .iter()
+        .find(|(_, line)| line.starts_with("sleep 272.5"))
+        .unwrap();
+    group.set("cgroup.procs", &left.to_string());
+    group.set("freezer.state", "FROZEN");
+    std::fs::write(agent.job_directory().join("go"), "").unwrap();
+    world.line(&job, "without a secret").await;
+    drop(group);
+    let outcome = world.outcome(&job).await;
+    assert_eq!(outcome.result, TaskResult::Failed, "{}", outcome.log);
+    assert_eq!(agent.exit().await.code(), Some(0));
+    let issue = &outcome.record("Secret").issues[0].message;
+    assert!(
+        issue.contains("because this step is given a secret") && issue.contains("(sleep)"),
+        "{issue}"
+    );
+    assert!(!outcome.log.contains("Z never, with"), "{}", outcome.log);
 }
 
 /// Says whether a script has the job's token, without printing it: that would be masked.

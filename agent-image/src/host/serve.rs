@@ -76,7 +76,9 @@ pub(crate) async fn serve(args: StepHostArgs) -> Code {
         tracing::error!(%error, "the agent's connection ended");
     }
     writer.abort();
-    kill_everything(reach).await;
+    if let Err(living) = kill_everything(reach).await {
+        tracing::error!(?living, "failed to kill everything");
+    }
     reap_the_rest();
     Code::Done
 }
@@ -287,8 +289,17 @@ impl Host {
     fn kill_everything(&self, request: RequestNumber) {
         let (reach, answers) = (self.reach, self.answers.clone());
         tokio::spawn(async move {
-            let processes = kill_everything(reach).await;
-            let answer = Answer::Killed { request, processes };
+            let answer = match kill_everything(reach).await {
+                Ok(processes) => Answer::Killed { request, processes },
+                Err(living) => Answer::Refused {
+                    request,
+                    reason: format!(
+                        "processes that are still there after {} s cannot be killed: {}",
+                        KILL_LIMIT.as_secs(),
+                        living.join(", ")
+                    ),
+                },
+            };
             let _ = answers.send(frame(answer)).await;
         });
     }
@@ -400,13 +411,17 @@ fn reap_the_rest() {
     while next_ended().is_some() {}
 }
 
-/// Kills until nothing lives, and gives the names of what did. What was born between two looks dies at the next.
-async fn kill_everything(reach: Reach) -> Vec<String> {
+/// Kills until nothing lives, and gives the names of what did; or of what still does, which somebody who is to be
+/// alone must know. What was born between two looks dies at the next.
+async fn kill_everything(reach: Reach) -> Result<Vec<String>, Vec<String>> {
     let names = survivors::names(reach);
     let deadline = Instant::now() + KILL_LIMIT;
-    while survivors::any(reach) && Instant::now() < deadline {
+    while survivors::any(reach) {
+        if Instant::now() >= deadline {
+            return Err(survivors::names(reach));
+        }
         survivors::kill_all(reach);
         sleep(Duration::from_millis(2)).await;
     }
-    names
+    Ok(names)
 }

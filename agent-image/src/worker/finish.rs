@@ -7,6 +7,7 @@ use super::result::merge;
 use super::step::{self, StepRow};
 use crate::backoff::{doubling, jitter};
 use crate::control::FromWorker;
+use crate::host::link::HostError;
 use dayfly_client::Error;
 use dayfly_wire::error::key;
 use dayfly_wire::event::{JOB_COMPLETED, JobEvent, TaskResult};
@@ -75,8 +76,10 @@ pub(crate) async fn finalize(job: &mut Job, row: &StepRow) {
                     record.write(&format!("Terminate orphan process: pid {process}"));
                 }
             }
+            // They end with the pod.
+            Err(HostError::Refused(reason)) => record.write(&format!("##[warning]{reason}")),
             // Between the last step and now; nothing of the job is lost by it.
-            Err(error) => record.write(&format!("The job container ended early: {error}.")),
+            Err(HostError::Lost) => record.write("The job container ended early."),
         }
     }
     record.section(&format!("Finishing: {}", row.name));

@@ -254,7 +254,13 @@ impl Running<'_> {
 
     /// Kills what earlier steps left running, and says so.
     pub(crate) async fn stop_leftovers(&mut self, because: &str) -> Result<(), StepError> {
-        let processes = self.job.link.kill_everything().await?;
+        let killed = self.job.link.kill_everything().await;
+        let processes = killed.map_err(|error| match error {
+            HostError::Refused(reason) => StepError::Failed(format!(
+                "What earlier steps left running must be stopped because {because}, and {reason}."
+            )),
+            HostError::Lost => StepError::StepHostLost,
+        })?;
         if !processes.is_empty() {
             self.record.write(&format!(
                 "Stopped what earlier steps left running, because {because}: {}",

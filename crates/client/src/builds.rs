@@ -1,11 +1,12 @@
 //! Runs.
 
+use crate::send::segment;
 use crate::{Client, Error};
 use dayfly_wire::build::{
     Build, BuildStatus, BuildTimeline, DefinitionById, QueueBuild, UpdateBuild,
 };
 use dayfly_wire::collection::Collection;
-use dayfly_wire::ids::BuildId;
+use dayfly_wire::ids::{BuildId, ProjectId};
 use reqwest::Method;
 
 impl Client {
@@ -50,12 +51,48 @@ impl Client {
         let path = format!("{}/{id}", builds_path(project));
         let change = UpdateBuild {
             status: Some(BuildStatus::Cancelling),
-            keep_forever: None,
+            ..UpdateBuild::default()
         };
         let call = self
             .call("cancel run", Method::PATCH, &path)
             .json(&change)?;
         self.send(call).await?.json()
+    }
+}
+
+impl Client {
+    /// Gives a run another number.
+    pub async fn set_build_number(
+        &self,
+        project: ProjectId,
+        id: BuildId,
+        number: &str,
+    ) -> Result<(), Error> {
+        let path = format!("{}/{id}", builds_path(&project.to_string()));
+        let change = UpdateBuild {
+            build_number: Some(number.to_owned()),
+            ..UpdateBuild::default()
+        };
+        let call = self
+            .call("set run's number", Method::PATCH, &path)
+            .json(&change)?;
+        self.send(call).await.map(drop)
+    }
+
+    /// Tags a run.
+    pub async fn add_build_tag(
+        &self,
+        project: ProjectId,
+        id: BuildId,
+        tag: &str,
+    ) -> Result<(), Error> {
+        let path = format!(
+            "{}/{id}/tags/{}",
+            builds_path(&project.to_string()),
+            segment(tag)
+        );
+        let call = self.call("tag run", Method::PUT, &path);
+        self.send(call).await.map(drop)
     }
 }
 

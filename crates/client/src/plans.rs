@@ -1,10 +1,12 @@
 //! What a worker reports, with its job token: records, live lines, logs, the end.
 
+use crate::send::segment;
 use crate::{Client, Error};
 use bytes::Bytes;
+use dayfly_wire::attachment::TaskAttachment;
 use dayfly_wire::collection::Collection;
 use dayfly_wire::event::JobEvent;
-use dayfly_wire::ids::{JobId, LogId, PlanId, ProjectId, TimelineId};
+use dayfly_wire::ids::{JobId, LogId, PlanId, ProjectId, RecordId, TimelineId};
 use dayfly_wire::log::{FeedLines, LogReference};
 use dayfly_wire::timeline::{Record, Timeline};
 use reqwest::Method;
@@ -96,6 +98,62 @@ impl Client {
         let call = self.call("list logs", Method::GET, &scope.path("logs"));
         let answer = self.send(call).await?;
         Ok(answer.json::<Collection<LogReference>>()?.value)
+    }
+
+    /// Hangs a file on a record, by type and name.
+    pub async fn put_attachment(
+        &self,
+        scope: &PlanScope,
+        timeline: TimelineId,
+        record: RecordId,
+        (kind, name): (&str, &str),
+        content: Bytes,
+    ) -> Result<(), Error> {
+        let path = format!(
+            "{}/{}/{}",
+            scope.path(&format!(
+                "timelines/{timeline}/records/{record}/attachments"
+            )),
+            segment(kind),
+            segment(name)
+        );
+        let call = self.call("put attachment", Method::PUT, &path);
+        self.send(call.bytes(content)).await.map(drop)
+    }
+
+    /// The files of a type that hang on a record.
+    pub async fn attachments(
+        &self,
+        scope: &PlanScope,
+        timeline: TimelineId,
+        record: RecordId,
+        kind: &str,
+    ) -> Result<Vec<TaskAttachment>, Error> {
+        let rest = format!(
+            "timelines/{timeline}/records/{record}/attachments/{}",
+            segment(kind)
+        );
+        let call = self.call("list attachments", Method::GET, &scope.path(&rest));
+        let answer = self.send(call).await?;
+        Ok(answer.json::<Collection<TaskAttachment>>()?.value)
+    }
+
+    /// What a file on a record holds.
+    pub async fn attachment(
+        &self,
+        scope: &PlanScope,
+        attachment: &TaskAttachment,
+    ) -> Result<Vec<u8>, Error> {
+        let rest = format!(
+            "timelines/{}/records/{}/attachments/{}/{}",
+            attachment.timeline_id,
+            attachment.record_id,
+            segment(&attachment.kind),
+            segment(&attachment.name)
+        );
+        let call = self.call("read attachment", Method::GET, &scope.path(&rest));
+        let answer = self.send(call.accept("application/octet-stream")).await?;
+        Ok(answer.body.to_vec())
     }
 
     /// The text of a stored log.

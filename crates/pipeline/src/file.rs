@@ -120,6 +120,8 @@ pub struct Step {
     pub env: BTreeMap<String, String>,
     /// Whether only harmless logging commands count (`target: {commands: restricted}`).
     pub restricted: bool,
+    /// Which variables its logging commands may set (`target: {settableVariables: [...]}`); absent for all.
+    pub settable_variables: Option<Vec<String>>,
 }
 
 /// What a step does.

@@ -46,6 +46,9 @@ fn the_example_of_the_documentation_is_taken() {
     assert_eq!(value("configuration"), Some("debug"), "the job's own");
     assert!(value("tag").unwrap().starts_with("$["));
     assert!(test.steps[1].restricted && !test.steps[2].enabled);
+    let settable = test.steps[1].settable_variables.as_deref();
+    assert_eq!(settable, Some(&["coverage.*".to_owned()][..]));
+    assert_eq!(test.steps[0].settable_variables, None);
 }
 
 #[test]

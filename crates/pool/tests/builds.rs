@@ -260,6 +260,36 @@ async fn a_job_cannot_write_the_records_of_another_job_of_its_run() {
 }
 
 #[tokio::test]
+async fn a_job_gives_its_own_run_another_number_and_changes_nothing_else() {
+    let fixture = Fixture::start().await;
+    let agent = fixture.register("one").await;
+    let session = agent.open().await;
+    let (own, other) = (fixture.queue().await, fixture.queue().await);
+    let taken = agent.take_job(&session).await;
+    let change = |run: BuildId, body: serde_json::Value| {
+        let (fixture, token) = (&fixture, &taken.token);
+        async move {
+            let path = format!("/demo/_apis/build/builds/{run}");
+            fixture.call("PATCH", &path, Some(token), Some(body)).await
+        }
+    };
+    let number = json!({"buildNumber": "release 7"});
+    let answer = change(own.build_id, number.clone()).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["buildNumber"], "release 7");
+    for (run, body, status) in [
+        (other.build_id, number, 403),
+        (own.build_id, json!({"status": "cancelling"}), 403),
+        (own.build_id, json!({"keepForever": true}), 403),
+        (own.build_id, json!({"buildNumber": "a/b"}), 400),
+        (own.build_id, json!({"buildNumber": "."}), 400),
+    ] {
+        let answer = change(run, body.clone()).await;
+        assert_eq!(answer.status, status, "{run} {body}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_job_writes_to_no_log_details_or_record_that_another_job_of_its_run_made() {
     let fixture = Fixture::start().await;
     let run = {

@@ -137,7 +137,10 @@ const ROWS: &[(&str, Reach)] = &[
         "GET /default/{project}/_apis/build/builds/{build}/timeline/{timeline}",
         JobOrPat,
     ),
-    ("PATCH /default/{project}/_apis/build/builds/{build}", Pat),
+    (
+        "PATCH /default/{project}/_apis/build/builds/{build}",
+        JobOrPat,
+    ),
     ("POST /default/{project}/_apis/build/builds", Pat),
     ("GET /default/{project}/_apis/build/definitions", JobOrPat),
     (

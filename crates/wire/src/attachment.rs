@@ -49,5 +49,7 @@ pub struct Link {
 
 /// Markdown that is shown with the run.
 pub const SUMMARY: &str = "DistributedTask.Core.Summary";
+/// The beginning of the type of a summary by the older command; the rest is its name.
+pub const OLD_SUMMARY: &str = "CustomMarkDownSummary-";
 /// A file that is offered beside the log.
 pub const FILE: &str = "DistributedTask.Core.FileAttachment";

@@ -448,6 +448,9 @@ pub struct UpdateBuild {
     /// Not forgotten, however old.
     #[serde(default)]
     pub keep_forever: Option<bool>,
+    /// What people call the run.
+    #[serde(default)]
+    pub build_number: Option<String>,
 }
 
 /// A timeline, as builds have it.

@@ -330,6 +330,7 @@ pub struct Step {
 
 /// Where a step runs, and what its output may say to the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct StepTarget {
     /// A container by its alias; absent for where the job runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -337,6 +338,17 @@ pub struct StepTarget {
     /// [`RESTRICTED`], or absent for all logging commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commands: Option<String>,
+    /// Which variables its output may set; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settable_variables: Option<SettableVariables>,
+}
+
+/// Which variables the output of a step may set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettableVariables {
+    /// Names, and patterns with `*` and `?`; none of them allows nothing.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub allowed: Vec<String>,
 }
 
 /// Only logging commands count that do no more than say something of the job itself.

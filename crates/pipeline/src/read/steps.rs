@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 const MAX_STEPS: usize = 500;
 const MAX_RETRIES: i64 = 10;
+const MAX_SETTABLE: usize = 200;
 const MAX_MINUTES: i64 = 7 * 24 * 60;
 /// The keys that say what a step does.
 const ACTIONS: [&str; 7] = [
@@ -46,6 +47,7 @@ fn step(mut fields: Fields, before: &[Step]) -> Result<Step, Problem> {
     } else {
         None
     };
+    let (restricted, settable_variables) = target(&mut fields)?;
     let step = Step {
         action,
         mark,
@@ -62,7 +64,8 @@ fn step(mut fields: Fields, before: &[Step]) -> Result<Step, Problem> {
             .unwrap_or(0),
         working_directory,
         env: texts(fields.map("env")?),
-        restricted: restricted(&mut fields)?,
+        restricted,
+        settable_variables,
     };
     fields.finish()?;
     Ok(step)
@@ -203,21 +206,42 @@ fn name(fields: &mut Fields, before: &[Step]) -> Result<Option<String>, Problem>
     Ok(Some(spot.text))
 }
 
-/// `target: {commands: any | restricted}`; containers as targets are not taken.
-fn restricted(fields: &mut Fields) -> Result<bool, Problem> {
+/// `target: {commands: any | restricted, settableVariables: none | [...]}`; containers as targets are not taken.
+fn target(fields: &mut Fields) -> Result<(bool, Option<Vec<String>>), Problem> {
     let Some(mut target) = fields.fields("target")? else {
-        return Ok(false);
+        return Ok((false, None));
     };
-    let commands = target
-        .text("commands")?
-        .ok_or_else(|| target.problem("`commands` is missing"))?;
-    let restricted = match commands.text.as_str() {
-        "any" => false,
-        "restricted" => true,
-        _ => return Err(commands.problem("`any` or `restricted` is needed here")),
+    let restricted = match target.text("commands")? {
+        None => false,
+        Some(commands) => match commands.text.as_str() {
+            "any" => false,
+            "restricted" => true,
+            _ => return Err(commands.problem("`any` or `restricted` is needed here")),
+        },
     };
+    let settable = target.texts("settableVariables")?.map(settable);
+    let settable = settable.transpose()?;
     target.finish()?;
-    Ok(restricted)
+    Ok((restricted, settable))
+}
+
+fn settable(spots: Vec<Spot>) -> Result<Vec<String>, Problem> {
+    if let [only] = &spots[..]
+        && only.text == "none"
+    {
+        return Ok(Vec::new());
+    }
+    if spots.len() > MAX_SETTABLE {
+        let message = format!("at most {MAX_SETTABLE} variables can be listed here");
+        return Err(spots[MAX_SETTABLE].problem(message));
+    }
+    let named = |spot: Spot| {
+        if spot.text.trim().is_empty() {
+            return Err(spot.problem("the name of a variable is needed here"));
+        }
+        Ok(spot.text)
+    };
+    spots.into_iter().map(named).collect()
 }
 
 fn texts(spots: BTreeMap<String, Spot>) -> BTreeMap<String, String> {

@@ -2,18 +2,20 @@
 
 use super::definitions::existing_definition;
 use super::pipelines::Ask;
-use super::plans::PlanPath;
+use super::plans::{PlanPath, running_request};
 use super::projects::existing_project;
 use super::runs::cancel_run;
-use crate::rules::access::{Caller, Scope, require_build_reader, require_scope};
-use crate::rules::build::{run as document, timeline as timeline_document};
+use crate::rules::access::{
+    Caller, Scope, require_build_changer, require_build_reader, require_plan_writer, require_scope,
+};
+use crate::rules::build::{check_number, run as document, timeline as timeline_document};
 use crate::rules::build_filter::{BuildFilter, OrderKey, Position, Tally};
 use crate::rules::entities::{Plan, Project, Run};
 use crate::rules::refusal::{Kind, Refusal};
 use crate::service::{Failure, Service};
 use crate::store::dialect::Conn;
-use crate::store::retention;
 use crate::store::runs::{self, Among};
+use crate::store::{plans, retention};
 use dayfly_wire::build::{
     Build, BuildLog, BuildReason, BuildStatus, BuildTimeline, QueueBuild, QueueStatus, UpdateBuild,
 };
@@ -89,7 +91,7 @@ impl Service {
         Ok(document(&run, &self.settings.public_url))
     }
 
-    /// Changes a run: asks for its end, or has it kept.
+    /// Changes a run: asks for its end, has it kept, or gives it another number. A job does the last, of its own run.
     pub async fn update_build(
         &self,
         caller: &Caller,
@@ -97,9 +99,17 @@ impl Service {
         id: BuildId,
         change: &UpdateBuild,
     ) -> Result<Build, Failure> {
-        require_scope(caller, Scope::BuildExecute)?;
+        let claims = require_build_changer(caller, change)?;
         let mut unit = self.begin().await?;
         let mut run = readable_run(unit.conn(), caller, project, id).await?;
+        if let Some(claims) = claims {
+            require_plan_writer(caller, run.plan.id)?;
+            running_request(&mut unit, claims).await?;
+        }
+        if let Some(number) = &change.build_number {
+            check_number(number)?;
+            plans::set_build_number(unit.conn(), run.plan.id, number).await?;
+        }
         if let Some(keep) = change.keep_forever {
             run.keep_forever = keep;
             runs::update(unit.conn(), &run).await?;

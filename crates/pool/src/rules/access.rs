@@ -8,7 +8,7 @@ use super::reach::TokenScope;
 use super::refusal::{Kind, Refusal};
 use super::role::{Roles, require_in_pool};
 use dayfly_keys::service_token::Purpose;
-use dayfly_wire::build::IdentityReference;
+use dayfly_wire::build::{IdentityReference, UpdateBuild};
 use dayfly_wire::ids::{AgentId, ClientId, JobId, PlanId, PoolId, ProjectId, RequestId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -351,6 +351,24 @@ pub fn plan_not_found(plan: PlanId) -> Refusal {
         Kind::PlanNotFound,
         format!("no orchestration plan {plan} was found"),
     )
+}
+
+/// Changing a run: who may execute runs, or a job that gives its own another number; the job's claims.
+pub fn require_build_changer<'a>(
+    caller: &'a Caller,
+    change: &UpdateBuild,
+) -> Result<Option<&'a JobClaims>, Refusal> {
+    match caller {
+        Caller::Job(claims) if change.status.is_none() && change.keep_forever.is_none() => {
+            Ok(Some(claims))
+        }
+        Caller::Job(_) => Err(denied(
+            "a job changes the number of its run, and nothing else",
+        )),
+        Caller::Administrator { .. } | Caller::Listener(_) => {
+            require_scope(caller, Scope::BuildExecute).map(|()| None)
+        }
+    }
 }
 
 /// Reading runs: a job of the project or with the collection's identity, or an administrator who reads jobs.

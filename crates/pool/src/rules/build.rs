@@ -2,6 +2,7 @@
 
 use super::access::identity;
 use super::entities::{Definition, Plan, Project, Repository, Run};
+use super::refusal::Refusal;
 use dayfly_wire::build::{
     AgentQueue, Build, BuildDefinition, BuildLinks, BuildLog, BuildPlan, BuildProcess, BuildRecord,
     BuildRepository, BuildTimeline, DefinitionKind, DefinitionReference, Link, PoolReference,
@@ -19,6 +20,19 @@ const TOP: &str = "\\";
 const GIT: &str = "TfsGit";
 /// The kind of every log.
 const CONTAINER: &str = "Container";
+const MAX_NUMBER: usize = 255;
+
+/// A number that Azure DevOps would take as well.
+pub fn check_number(number: &str) -> Result<(), Refusal> {
+    let bad = |c: char| c.is_control() || "\"/:<>\\|?@*".contains(c);
+    let is_long = number.chars().count() > MAX_NUMBER;
+    if number.trim().is_empty() || is_long || number.ends_with('.') || number.chars().any(bad) {
+        return Err(Refusal::invalid(format!(
+            "buildNumber: 1 to {MAX_NUMBER} characters are needed, none of them a control character or one of \" / : < > \\ | ? @ *, and no dot at the end"
+        )));
+    }
+    Ok(())
+}
 
 /// A run as a document; `base` is the service's URL with the collection.
 pub fn run(run: &Run, base: &str) -> Build {

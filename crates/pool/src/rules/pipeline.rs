@@ -5,7 +5,7 @@ use super::task::{self, Uploaded};
 use dayfly_pipeline::file::{Action, DOWNLOAD, Job, PUBLISH, Shell, Step, Variable};
 use dayfly_pipeline::{Mark, Pipeline};
 use dayfly_wire::ids::TaskId;
-use dayfly_wire::job::{RESTRICTED, StepTarget, builtin};
+use dayfly_wire::job::{RESTRICTED, SettableVariables, StepTarget, builtin};
 use dayfly_wire::queue::{FullVariable, QueueJob, QueueStep, QueueTask, QueueVariable};
 use dayfly_wire::secret::SecretText;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,10 +172,7 @@ fn queued_step(step: Step, given: &Given<'_>) -> Result<Option<QueueStep>, Refus
         continue_on_error: step.continue_on_error,
         timeout_in_minutes: step.timeout_in_minutes,
         retry_count_on_task_failure: step.retry_count_on_task_failure,
-        target: step.restricted.then(|| StepTarget {
-            target: None,
-            commands: Some(RESTRICTED.to_owned()),
-        }),
+        target: target(step.restricted, step.settable_variables),
         ..QueueStep::default()
     };
     match step.action {
@@ -216,6 +213,14 @@ fn queued_step(step: Step, given: &Given<'_>) -> Result<Option<QueueStep>, Refus
         }
     }
     Ok(Some(queued))
+}
+
+fn target(restricted: bool, settable: Option<Vec<String>>) -> Option<StepTarget> {
+    (restricted || settable.is_some()).then(|| StepTarget {
+        target: None,
+        commands: restricted.then(|| RESTRICTED.to_owned()),
+        settable_variables: settable.map(|allowed| SettableVariables { allowed }),
+    })
 }
 
 /// The tasks that every agent knows, or none at all.

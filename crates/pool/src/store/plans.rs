@@ -54,6 +54,20 @@ pub async fn insert(conn: &mut Conn, plan: &Plan) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Gives a run another number.
+pub async fn set_build_number(
+    conn: &mut Conn,
+    plan: PlanId,
+    number: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE plans SET build_number = $1 WHERE id = $2")
+        .bind(number)
+        .bind(plan.to_string())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// The plan of this run.
 pub async fn by_build(conn: &mut Conn, build: BuildId) -> Result<Option<Plan>, StoreError> {
     let row = sqlx::query(concat!(

@@ -253,7 +253,7 @@ async fn script_files_standard_error_and_directories() {
             "steps": [
                 {"checkout": "self"},
                 {"task": {"id": bash, "name": "Bash", "version": "3.250.0"},
-                 "inputs": {"targetType": "filePath", "filePath": "run.sh", "arguments": "'two words'", "workingDirectory": "tools"}},
+                 "inputs": {"targetType": "filePath", "filePath": "tools/run.sh", "arguments": "'two words'", "workingDirectory": "tools"}},
                 {"bash": "echo harmless; echo complaint >&2", "inputs": {"failOnStderr": "true"}, "displayName": "Strict"},
                 {"bash": "echo x", "workingDirectory": "nowhere", "condition": "failed()", "displayName": "Nowhere"}
             ]

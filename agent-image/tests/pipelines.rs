@@ -202,3 +202,55 @@ async fn what_one_job_of_a_file_publishes_another_downloads() {
         assert_eq!(agent.exit().await.code(), Some(0));
     }
 }
+
+const RESTRICTED: &str = r###"
+trigger: none
+pool: linux
+steps:
+- bash: |
+    echo '##vso[task.setvariable variable=allowed]yes'
+    echo '##vso[task.uploadsummary]/etc/hostname'
+    echo '##vso[build.updatebuildnumber]mine'
+    echo '##vso[artifact.upload artifactname=a]/etc/hostname'
+  target:
+    commands: restricted
+- bash: |
+    echo '##vso[task.setvariable variable=Version.Major]1'
+    echo '##vso[task.setvariable variable=other]2'
+    echo '##vso[task.prependpath]/evil'
+  target: {settableVariables: [version.*]}
+- script: |
+    echo '##vso[task.setvariable variable=nothing]3'
+    echo '##vso[task.debug]this may be said'
+  target: {commands: any, settableVariables: none}
+- bash: |
+    echo "[$ALLOWED] [$VERSION_MAJOR] [${OTHER-}] [${NOTHING-}]"
+    case "$PATH" in /evil*) echo "the path is changed" ;; esac
+"###;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_s_output_says_no_more_than_its_target_lets_it() {
+    let world = World::start().await;
+    world.repository("app", &[(FILE, RESTRICTED)]).await;
+    let mut agent = world.agent("agent-1").await;
+    let run = queue(&world, "app").await;
+    let (run, written) = ended(&world, &run).await;
+    assert_eq!(run.result, Some(BuildResult::Succeeded), "{written}");
+    assert_ne!(run.build_number, "mine");
+    for refused in [
+        "##vso[task.uploadsummary] is not allowed in this step due to policy restrictions.",
+        "##vso[build.updatebuildnumber] is not allowed",
+        "##vso[artifact.upload] is not allowed",
+        "Setting the variable 'other' is not allowed",
+        "Setting the variable 'PATH' is not allowed",
+        "Setting the variable 'nothing' is not allowed",
+    ] {
+        assert!(
+            written.contains(refused),
+            "{refused:?} is missing in\n{written}"
+        );
+    }
+    assert!(written.contains("[yes] [1] [] []"), "{written}");
+    assert!(!written.contains("the path is changed"), "{written}");
+    assert_eq!(agent.exit().await.code(), Some(0));
+}

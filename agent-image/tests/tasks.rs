@@ -394,6 +394,37 @@ async fn a_task_may_restrict_its_own_output() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_fork_are_given_no_connection_and_no_secure_file_where_the_service_says_so() {
+    let world = World::start().await;
+    let mut wants = definition(TASK);
+    let inputs = wants["inputs"].as_array_mut().unwrap();
+    inputs.push(json!({"name": "where", "type": "connectedService:Generic"}));
+    world.upload(&wants).await;
+    for (agent, fork, where_to, result) in [
+        ("agent-1", "True", TASK, TaskResult::Skipped),
+        ("agent-2", "False", TASK, TaskResult::Succeeded),
+        ("agent-3", "True", "", TaskResult::Succeeded),
+    ] {
+        let mut agent = world.agent(agent).await;
+        let inputs = json!({"inputs": {"where": where_to}, "displayName": "Wants"});
+        let job = world
+            .queue(json!({"steps": [step(TASK, "token", &inputs)],
+                "variables": {"system.restrictSecrets": "true", "system.pullRequest.isFork": fork}}))
+            .await;
+        let outcome = world.outcome(&job).await;
+        assert_eq!(agent.exit().await.code(), Some(0));
+        assert_eq!(outcome.result, TaskResult::Succeeded, "{}", outcome.log);
+        let record = outcome.record("Wants");
+        assert_eq!(record.result, Some(result), "{fork} {where_to}");
+        let reason = record.result_code.as_deref().unwrap_or_default();
+        assert_eq!(
+            reason.contains("come from a fork"),
+            result == TaskResult::Skipped
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_serves_archives_and_they_are_looked_through_like_others() {
     let world = World::start().await;
     let cached = |bytes: Vec<u8>| {

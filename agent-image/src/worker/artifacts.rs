@@ -382,7 +382,7 @@ async fn next(body: &mut Download) -> Result<Bytes, Error> {
 }
 
 /// Tries a call again while the service is in trouble.
-async fn tried<T, F: Future<Output = Result<T, Error>>>(
+pub(crate) async fn tried<T, F: Future<Output = Result<T, Error>>>(
     job: &Job,
     call: impl Fn() -> F,
 ) -> Result<T, Error> {
@@ -417,7 +417,7 @@ fn number(job: &Job, name: &str) -> Result<BuildId, StepError> {
     })
 }
 
-fn cannot_read(path: &str, error: HostError) -> StepError {
+pub(crate) fn cannot_read(path: &str, error: HostError) -> StepError {
     match error {
         HostError::Refused(reason) => failed(format!("Failed to read {path}: {reason}.")),
         HostError::Lost => StepError::StepHostLost,
@@ -432,7 +432,7 @@ pub(crate) fn cannot_write(path: &str, error: HostError) -> StepError {
     }
 }
 
-fn refused(what: &str, error: &Error) -> StepError {
+pub(crate) fn refused(what: &str, error: &Error) -> StepError {
     failed(match error {
         Error::NotFound(_) => format!(
             "Failed to {what}: {error}. If the service does not offer containers for files, publish and download by a script."

@@ -1,6 +1,8 @@
 //! What a logging command means. Pure: effects are named here and performed by the step.
 
+use super::command_uploads::{Upload, attach, label, log, old_summary, publish, upload};
 use super::commands::Command;
+use dayfly_wire::attachment;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::timeline::IssueKind;
 use std::collections::BTreeMap;
@@ -19,8 +21,10 @@ pub(crate) enum Effect {
         /// Whether it is masked.
         secret: bool,
     },
-    /// Publish files, or name what is published already, when the process has ended.
-    Publish(Publishing),
+    /// Send something to the service when the process has ended.
+    Upload(Upload),
+    /// Change a service connection for the tasks that follow.
+    SetEndpoint(SetEndpoint),
     /// Mask this text from now on.
     AddSecret(String),
     /// Add an issue.
@@ -58,20 +62,6 @@ pub(crate) enum Effect {
     Fail(String),
 }
 
-/// What output asked to publish.
-#[derive(PartialEq, Eq)]
-pub(crate) struct Publishing {
-    /// The artifact.
-    pub(crate) name: String,
-    /// Whether files are uploaded: from `data`, to `folder`. Otherwise `data` says where the artifact is.
-    pub(crate) upload: bool,
-    pub(crate) folder: String,
-    pub(crate) data: String,
-    /// What the artifact is, where the command says so.
-    pub(crate) kind: Option<String>,
-    pub(crate) properties: BTreeMap<String, String>,
-}
-
 /// A variable to set.
 #[derive(PartialEq, Eq)]
 pub(crate) struct SetVariable {
@@ -80,15 +70,53 @@ pub(crate) struct SetVariable {
     pub(crate) secret: bool,
     pub(crate) output: bool,
     pub(crate) read_only: bool,
+    /// Its name in an environment keeps its case.
+    pub(crate) preserve_case: bool,
 }
 
-/// What a command means.
-pub(crate) fn interpret(command: Command) -> Effect {
+/// A change of a service connection.
+#[derive(PartialEq, Eq)]
+pub(crate) struct SetEndpoint {
+    pub(crate) id: String,
+    pub(crate) part: EndpointPart,
+    pub(crate) value: String,
+}
+
+/// What of a service connection is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointPart {
+    Url,
+    Data(String),
+    /// How to authenticate; the value is a secret.
+    Authorization(String),
+}
+
+/// Areas of commands whose events are all known.
+const AREAS: [&str; 7] = [
+    "task",
+    "artifact",
+    "build",
+    "results",
+    "codecoverage",
+    "telemetry",
+    "release",
+];
+/// Commands of Microsoft's agent that this one has no call of the service for.
+const UNSERVED: [(&str, &str); 5] = [
+    ("results", "publish"),
+    ("results", "publishtoevidencestore"),
+    ("codecoverage", "publish"),
+    ("codecoverage", "enable"),
+    ("task", "logdetail"),
+];
+
+/// What a command means; `sources` is where the repository is.
+pub(crate) fn interpret(command: Command, sources: &str) -> Effect {
     match (command.area.as_str(), command.event.as_str()) {
         ("task", "setvariable") => set_variable(command),
         ("task", "settaskvariable") => set_task_variable(command),
         ("task", "setsecret") => Effect::AddSecret(command.data),
-        ("task", "logissue" | "issue") => issue(command),
+        ("task", "logissue" | "issue") => issue(command, sources),
         ("task", "setprogress") => Effect::Progress {
             percent: command
                 .property("value")
@@ -102,10 +130,23 @@ pub(crate) fn interpret(command: Command) -> Effect {
             Effect::Fail("The command task.prependpath needs a directory.".to_owned())
         }
         ("task", "prependpath") => Effect::PrependPath(command.data),
+        ("task", "setendpoint") => set_endpoint(command),
+        ("task", "addattachment") => attach(&command),
+        ("task", "uploadsummary") => upload(&command, attachment::SUMMARY),
+        ("task", "uploadfile") => upload(&command, attachment::FILE),
+        ("build", "uploadsummary") => old_summary(&command),
+        ("build", "uploadlog") => log(&command),
+        ("build", "updatebuildnumber") => label(&command, Upload::BuildNumber),
+        ("build", "addbuildtag") => label(&command, Upload::BuildTag),
         ("artifact", "upload") => publish(command, true),
         ("artifact", "associate") => publish(command, false),
         ("task", "debug") => Effect::Debug(command.data),
         ("telemetry", "publish") => Effect::Debug("Telemetry is not collected.".to_owned()),
+        (area, event) if AREAS.contains(&area) && !UNSERVED.contains(&(area, event)) => {
+            Effect::Fail(format!(
+                "##vso[{area}.{event}] is no command that a job's output can give."
+            ))
+        }
         (area, event) => Effect::Warn(format!(
             "The command ##vso[{area}.{event}] is not supported by this agent; it was ignored."
         )),
@@ -130,8 +171,31 @@ fn set_variable(command: Command) -> Effect {
         secret,
         output: command.flag("isoutput"),
         read_only: command.flag("isreadonly"),
+        preserve_case: command.flag("preservecase"),
         value: command.data,
     })
+}
+
+fn set_endpoint(command: Command) -> Effect {
+    let property = |name| command.property(name).map(ToOwned::to_owned);
+    let field = property("field").map(|field| field.to_ascii_lowercase());
+    let part = match (field.as_deref(), property("key")) {
+        (Some("url"), _) => Some(EndpointPart::Url),
+        (Some("dataparameter"), Some(key)) => Some(EndpointPart::Data(key)),
+        (Some("authparameter"), Some(key)) => Some(EndpointPart::Authorization(key)),
+        _ => None,
+    };
+    match (property("id"), part) {
+        (Some(id), Some(part)) => Effect::SetEndpoint(SetEndpoint {
+            id,
+            part,
+            value: command.data,
+        }),
+        _ => Effect::Fail(
+            "The command task.setendpoint needs id, and field=url, or field=dataParameter or authParameter with key."
+                .to_owned(),
+        ),
+    }
 }
 
 fn set_task_variable(command: Command) -> Effect {
@@ -147,31 +211,8 @@ fn set_task_variable(command: Command) -> Effect {
     }
 }
 
-fn publish(command: Command, upload: bool) -> Effect {
-    let own = ["artifactname", "containerfolder", "artifacttype"];
-    let property = |name| command.property(name).map(ToOwned::to_owned);
-    let (name, folder, kind) = (property(own[0]), property(own[1]), property(own[2]));
-    let Some(name) = name.filter(|_| !command.data.is_empty()) else {
-        return Effect::Fail(format!(
-            "The command artifact.{} needs artifactname, and a path or place.",
-            command.event
-        ));
-    };
-    Effect::Publish(Publishing {
-        folder: folder.unwrap_or_else(|| name.clone()),
-        name,
-        upload,
-        kind,
-        properties: command
-            .properties
-            .into_iter()
-            .filter(|(name, _)| !own.contains(&name.as_str()))
-            .collect(),
-        data: command.data,
-    })
-}
-
-fn issue(command: Command) -> Effect {
+/// Paths of the repository are told as people know them there.
+fn issue(mut command: Command, sources: &str) -> Effect {
     let kind = match command
         .property("type")
         .map(str::to_ascii_lowercase)
@@ -185,6 +226,12 @@ fn issue(command: Command) -> Effect {
             );
         }
     };
+    if let Some(path) = command.properties.get_mut("sourcepath")
+        && let Some(inner) = path.strip_prefix(sources)
+        && let Some(inner) = inner.strip_prefix('/')
+    {
+        *path = inner.to_owned();
+    }
     let message = match command.property("sourcepath") {
         Some(path) => {
             let line = command.property("linenumber").unwrap_or("0");
@@ -235,7 +282,7 @@ mod tests {
 
     fn effect(line: &str) -> Effect {
         match parse(line) {
-            Parsed::Command(command) => interpret(command),
+            Parsed::Command(command) => interpret(command, "/work/1/s"),
             other => panic!("{other:?}"),
         }
     }
@@ -264,7 +311,7 @@ mod tests {
             message,
             data,
         } = effect(
-            "##vso[task.logissue type=warning;sourcepath=a/b.c;linenumber=3;columnnumber=7;code=W1]oops",
+            "##vso[task.logissue type=warning;sourcepath=/work/1/s/a/b.c;linenumber=3;columnnumber=7;code=W1]oops",
         )
         else {
             panic!("not an issue");
@@ -298,26 +345,49 @@ mod tests {
     }
 
     #[test]
-    fn artifacts_need_a_name_and_keep_what_else_is_said_of_them() {
-        let Effect::Publish(publishing) =
-            effect("##vso[artifact.upload artifactname=drop;containerfolder=f;extra=1]/x")
-        else {
-            panic!("not a publication");
-        };
-        assert!(publishing.upload);
-        assert_eq!((&*publishing.folder, &*publishing.data), ("f", "/x"));
-        assert_eq!(publishing.properties.len(), 1);
-        assert!(matches!(
-            effect("##vso[artifact.upload]/x"),
-            Effect::Fail(_)
-        ));
+    fn what_is_not_known_is_a_warning() {
+        for unserved in [
+            "##vso[results.publish type=JUnit]/x",
+            "##vso[another.thing]",
+            "##vso[logplugin.finish]",
+        ] {
+            assert!(matches!(effect(unserved), Effect::Warn(_)), "{unserved}");
+        }
+        for unknown in [
+            "##vso[task.nothing]",
+            "##vso[build.nothing]",
+            "##vso[release.updatereleasename]x",
+        ] {
+            assert!(matches!(effect(unknown), Effect::Fail(_)), "{unknown}");
+        }
     }
 
     #[test]
-    fn what_is_not_known_is_a_warning() {
-        assert!(matches!(
-            effect("##vso[results.publish type=JUnit]/x"),
-            Effect::Warn(_)
-        ));
+    fn connections_are_changed_part_by_part() {
+        let Effect::SetEndpoint(set) =
+            effect("##vso[task.setendpoint id=1;field=authParameter;key=apitoken]t0ken")
+        else {
+            panic!("not a connection");
+        };
+        assert_eq!(set.part, EndpointPart::Authorization("apitoken".to_owned()));
+        for bad in [
+            "##vso[task.setendpoint field=url]x",
+            "##vso[task.setendpoint id=1;field=authParameter]x",
+            "##vso[task.setendpoint id=1;field=other;key=a]x",
+        ] {
+            assert!(matches!(effect(bad), Effect::Fail(_)), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_a_line_says_panics(
+            name in "(task|artifact|build|results|telemetry|x)\\.[a-z]{1,20}",
+            properties in "[a-z]{0,12}=?[^\\]]{0,40}", data in "\\PC{0,40}",
+        ) {
+            if let Parsed::Command(command) = parse(&format!("##vso[{name} {properties}]{data}")) {
+                let _ = interpret(command, "/s");
+            }
+        }
     }
 }

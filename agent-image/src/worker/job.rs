@@ -13,7 +13,7 @@ use super::secrets::Unmasked;
 use super::step::{self, StepRow};
 use super::steps::checkout;
 use super::steps::node::Node;
-use super::system_variables::system_variables;
+use super::system_variables::{TASK_VARIABLES, system_variables, task_variables};
 use super::tasks::TaskVariables;
 use super::tasks::fetch::fetch;
 use super::variables::Variables;
@@ -42,6 +42,8 @@ pub(crate) struct Job {
     pub(crate) task_variables: HashMap<RecordId, TaskVariables>,
     /// The job image's node, once a task needed it.
     pub(crate) node: Option<Node>,
+    /// How often steps changed a service connection.
+    pub(crate) endpoint_changes: usize,
     /// Directories that steps put before `PATH`, the latest last.
     pub(crate) prepend_path: Vec<String>,
     /// The result so far.
@@ -87,6 +89,7 @@ impl Job {
             destination,
             task_variables: HashMap::new(),
             node: None,
+            endpoint_changes: 0,
             prepend_path: Vec::new(),
             result: None,
             lost: None,
@@ -302,6 +305,20 @@ impl Job {
         }
         self.reporter
             .outbox(|outbox| outbox.add_secrets(self.variables.secrets()));
+    }
+
+    /// Sets the variables that tell of the step that runs.
+    pub(crate) fn begin_task_variables(&mut self, planned: &Planned, name: &str) {
+        for (variable, value) in task_variables(&planned.step, name) {
+            self.variables.set_system(variable, &value);
+        }
+    }
+
+    /// They are gone when the step has ended.
+    pub(crate) fn end_task_variables(&mut self) {
+        for variable in TASK_VARIABLES {
+            self.variables.remove(variable);
+        }
     }
 
     /// A canceled job stays canceled, whatever its steps did.

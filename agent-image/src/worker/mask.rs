@@ -33,6 +33,8 @@ pub enum Added {
     Masked,
     /// It is shorter than [`MINIMUM_LENGTH`], or blank, and will not.
     TooShort,
+    /// There are more than can be searched for; from now on everything is masked.
+    TooMany,
 }
 
 /// Whether a secret is there but will not be masked.
@@ -64,6 +66,16 @@ impl Masker {
             self.rebuild();
         }
         added
+    }
+
+    /// Masks everything from now on.
+    pub(crate) fn hide_everything(&mut self) {
+        self.blind = true;
+    }
+
+    /// Whether a text is searched for already, as a secret or as a form of one.
+    pub(crate) fn knows(&self, text: &str) -> bool {
+        self.patterns.contains(text)
     }
 
     /// The length in bytes of the longest text that is searched for.

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     CmdLine,
     /// `bash:`.
     Bash,
+    /// `pwsh:`.
+    PowerShell,
     /// Publishes or downloads artifacts.
     Artifact(ArtifactTask),
     /// Restores files of earlier runs, and saves them after the steps.
@@ -106,6 +108,7 @@ fn plan_step(step: Step) -> Result<Planned, PlanError> {
             builtin::CHECKOUT => Kind::Checkout,
             builtin::CMD_LINE => Kind::CmdLine,
             builtin::BASH => Kind::Bash,
+            builtin::POWER_SHELL => Kind::PowerShell,
             builtin::CACHE => Kind::Cache,
             id => ArtifactTask::of(id).map_or(Kind::Task, Kind::Artifact),
         },

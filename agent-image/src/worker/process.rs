@@ -1,24 +1,16 @@
 //! A step's process in the job container: its output to lines, commands obeyed, cancellation passed on.
 
-use super::command_effects::{Effect, SetVariable, interpret};
-use super::commands::{Command, Parsed, parse};
+use super::commands::{Parsed, parse};
 use super::lines::{Lines, Output};
-use super::mask::Added;
-use super::result::merge;
 use super::step::{Running, StepError};
 use crate::host::link::{Process, ProcessEvent};
 use crate::host::protocol::{Exit, OutOfMemory, Program, Stream};
 use bytes::Bytes;
-use dayfly_wire::event::TaskResult;
-use dayfly_wire::timeline::{Record, RecordVariable};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// How long a process that was stopped may still take before everything is killed; and how long that may take.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long a process may still run that said that its step is done; it is not ended.
-const OVER_AFTER: Duration = Duration::from_secs(5);
 
 /// How a process ended.
 pub(crate) struct Ended {
@@ -27,10 +19,6 @@ pub(crate) struct Ended {
     pub(crate) errors: Vec<String>,
 }
 
-/// How many artifacts the output of one step may name.
-const MOST_PUBLICATIONS: usize = 1000;
-/// What the names and values of one step's output variables come to at most: they travel in its record.
-const MOST_OUTPUT: usize = 512 << 10;
 /// How many lines of standard error are kept.
 const ERROR_LINES: usize = 10;
 
@@ -81,9 +69,9 @@ impl Running<'_> {
             }
         };
         self.finish_output(&mut output);
-        let publications = std::mem::take(&mut self.publications);
+        let uploads = std::mem::take(&mut self.uploads);
         if stopped.is_none() {
-            self.publish_all(publications).await?;
+            self.upload_all(uploads).await?;
         }
         match stopped {
             Some(error) => Err(error),
@@ -136,7 +124,7 @@ impl Running<'_> {
             let text = match item {
                 Output::Line(line) => match parse(&line) {
                     Parsed::Command(command) => {
-                        self.consider(command);
+                        self.consider(&line, command);
                         continue;
                     }
                     Parsed::Malformed => {
@@ -159,147 +147,6 @@ impl Running<'_> {
                 output.errors.push(text);
             }
         }
-    }
-
-    /// Obeys a command, unless the task itself says that its output may not give it.
-    fn consider(&mut self, command: Command) {
-        let restrictions = self.task().map(|task| &task.definition.restrictions);
-        match restrictions.and_then(|restrictions| restrictions.refusal(&command)) {
-            Some(refusal) => self.record.warning(&refusal),
-            None => self.obey(interpret(command)),
-        }
-    }
-
-    fn obey(&mut self, effect: Effect) {
-        match effect {
-            Effect::SetVariable(variable) => self.set_variable(&variable),
-            Effect::AddSecret(secret) => self.add_secret(&secret),
-            Effect::Issue {
-                kind,
-                message,
-                data,
-            } => self.record.issue(kind, &message, data),
-            Effect::Progress { percent, operation } => self.record.update(Record {
-                percent_complete: Some(percent),
-                current_operation: Some(operation).filter(|text| !text.is_empty()),
-                ..Record::default()
-            }),
-            Effect::Publish(publishing) if self.publications.len() < MOST_PUBLICATIONS => {
-                self.publications.push(publishing);
-            }
-            Effect::Publish(_) => self.obey(Effect::Fail(format!(
-                "A step publishes at most {MOST_PUBLICATIONS} artifacts by its output."
-            ))),
-            Effect::SetTaskVariable {
-                name,
-                value,
-                secret,
-            } => {
-                if secret {
-                    self.add_secret(&value);
-                }
-                let step = self.planned.step.id;
-                let variables = self.job.task_variables.entry(step).or_default();
-                variables.set(&name, &value);
-            }
-            Effect::Complete {
-                result,
-                message,
-                done,
-            } => {
-                self.said = Some(merge(self.said, result));
-                if done {
-                    self.over = Some(Instant::now() + OVER_AFTER);
-                }
-                self.record.update(Record {
-                    current_operation: Some(message.clone()).filter(|text| !text.is_empty()),
-                    ..Record::default()
-                });
-                // The library of tasks gives the same text as an issue.
-                let is_told = self.task().is_some();
-                if result == TaskResult::Failed && !message.is_empty() && !is_told {
-                    self.record.error(&message);
-                }
-            }
-            Effect::PrependPath(directory) => {
-                self.job.prepend_path.retain(|known| *known != directory);
-                self.job.prepend_path.push(directory);
-            }
-            Effect::Debug(text) => self.record.debug(&text),
-            Effect::Warn(text) => self.record.warning(&text),
-            Effect::Fail(text) => {
-                self.record.error(&text);
-                self.said = Some(merge(self.said, TaskResult::Failed));
-            }
-        }
-    }
-
-    fn add_secret(&mut self, secret: &str) {
-        let added = self
-            .record
-            .reporter()
-            .outbox(|outbox| outbox.add_secret(secret));
-        if added == Added::TooShort {
-            self.record
-                .warning("A secret is too short to be masked in the logs.");
-        }
-    }
-
-    fn set_variable(&mut self, variable: &SetVariable) {
-        let SetVariable {
-            name,
-            value,
-            secret,
-            output,
-            read_only,
-        } = variable;
-        if *secret {
-            self.add_secret(value);
-        }
-        let declared = self.task().is_some_and(|task| {
-            let mut outputs = task.definition.outputs.iter();
-            outputs.any(|output| output.eq_ignore_ascii_case(name))
-        });
-        let output = *output || declared;
-        let name = match (output, self.ref_name) {
-            (false, _) => name.clone(),
-            (true, Some(step)) if !step.is_empty() => {
-                self.outputs += name.len() + value.len();
-                if self.outputs > MOST_OUTPUT {
-                    return self.obey(Effect::Fail(format!(
-                        "The output variables of a step come to {MOST_OUTPUT} bytes at most; '{name}' is not one. Publish an artifact instead."
-                    )));
-                }
-                self.publish_output(name, value, *secret);
-                format!("{step}.{name}")
-            }
-            (true, _) => {
-                return self.obey(Effect::Fail(format!(
-                    "The output variable '{name}' needs a step with a name."
-                )));
-            }
-        };
-        if self
-            .job
-            .variables
-            .set(&name, value, *secret, *read_only || output)
-            .is_err()
-        {
-            self.obey(Effect::Fail(format!(
-                "Overwriting readonly variable '{name}' is not permitted."
-            )));
-        }
-    }
-
-    fn publish_output(&self, name: &str, value: &str, is_secret: bool) {
-        let variable = RecordVariable {
-            value: Some(value.to_owned()),
-            is_secret,
-        };
-        self.record.update(Record {
-            variables: [(name.to_owned(), variable)].into(),
-            ..Record::default()
-        });
     }
 }
 

@@ -31,6 +31,11 @@ impl RecordWriter {
         }
     }
 
+    /// The record.
+    pub(crate) fn id(&self) -> RecordId {
+        self.id
+    }
+
     pub(crate) fn reporter(&self) -> &Arc<Reporter> {
         &self.reporter
     }
@@ -68,8 +73,12 @@ impl RecordWriter {
 
     /// A line, or several.
     pub(crate) fn write(&self, text: &str) {
+        self.numbered(text);
+    }
+
+    fn numbered(&self, text: &str) -> u64 {
         self.reporter
-            .outbox(|outbox| outbox.write(clock::now(), self.id, text));
+            .outbox(|outbox| outbox.write(clock::now(), self.id, text))
     }
 
     /// A heading.
@@ -95,37 +104,44 @@ impl RecordWriter {
     }
 
     /// A line and an issue with further facts. Beyond the protocol's limit only the count grows.
-    pub(crate) fn issue(&mut self, kind: IssueKind, message: &str, data: BTreeMap<String, String>) {
+    pub(crate) fn issue(
+        &mut self,
+        kind: IssueKind,
+        message: &str,
+        mut data: BTreeMap<String, String>,
+    ) {
         let (tag, count) = match kind {
             IssueKind::Warning => ("warning", &mut self.warnings),
             IssueKind::Error | IssueKind::Other => ("error", &mut self.errors),
         };
         *count += 1;
-        let line = format!("##[{tag}]{message}");
-        if self
-            .issues
-            .iter()
-            .filter(|issue| issue.kind == kind)
-            .count()
-            < ISSUES_PER_KIND
-        {
+        let line = self.numbered(&format!("##[{tag}]{message}"));
+        let kept = self.issues.iter().filter(|issue| issue.kind == kind);
+        let is_kept = kept.count() < ISSUES_PER_KIND;
+        if is_kept {
             let category = if data.contains_key("sourcepath") {
                 "Code"
             } else {
                 "General"
             };
-            self.issues.push(Issue {
+            data.insert("logFileLineNumber".to_owned(), line.to_string());
+            let mut issue = Issue {
                 kind,
                 category: Some(category.to_owned()),
                 message: message.to_owned(),
                 data,
-            });
+            };
+            self.reporter.outbox(|outbox| outbox.shorten(&mut issue));
+            self.issues.push(issue);
         }
-        self.write(&line);
         self.update(Record {
             error_count: Some(self.errors),
             warning_count: Some(self.warnings),
-            issues: self.issues.clone(),
+            issues: if is_kept {
+                self.issues.clone()
+            } else {
+                Vec::new()
+            },
             ..Record::default()
         });
     }

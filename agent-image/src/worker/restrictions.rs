@@ -1,7 +1,8 @@
-//! What a task says that its own output may not do. Pure.
+//! What a task, or a step of the pipeline, says that its own output may not do. Pure.
 
-use crate::worker::commands::Command;
-use crate::worker::patterns::matches;
+use super::commands::Command;
+use super::patterns::matches;
+use dayfly_wire::job::{RESTRICTED, StepTarget};
 use serde_json::Value;
 
 /// Commands that a restricted step may still give.
@@ -19,7 +20,7 @@ const ALLOWED: [(&str, &str); 11] = [
     ("telemetry", "publish"),
 ];
 
-/// A task's own limits on the commands in its output.
+/// Limits on the commands in a step's output.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Restrictions {
     restricted: bool,
@@ -34,10 +35,26 @@ impl Restrictions {
         let mode = member.and_then(|member| text(member.pointer("/commands/mode")?));
         let allowed = member.and_then(|member| member.pointer("/settableVariables/allowed"));
         Self {
-            restricted: mode.as_deref() == Some("restricted"),
+            restricted: mode.as_deref() == Some(RESTRICTED),
             variables: allowed
                 .and_then(Value::as_array)
                 .map(|patterns| patterns.iter().filter_map(text).collect()),
+        }
+    }
+
+    /// Those of a step's `target`.
+    pub(crate) fn of_step(target: Option<&StepTarget>) -> Self {
+        let Some(target) = target else {
+            return Self::default();
+        };
+        let commands = target.commands.as_deref().unwrap_or_default();
+        let settable = target.settable_variables.as_ref();
+        Self {
+            restricted: commands.eq_ignore_ascii_case(RESTRICTED),
+            variables: settable.map(|settable| {
+                let patterns = settable.allowed.iter();
+                patterns.map(|pattern| pattern.to_lowercase()).collect()
+            }),
         }
     }
 
@@ -104,6 +121,21 @@ mod tests {
         ] {
             assert!(refused(&restrictions, line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_step_of_the_pipeline_restricts_its_output_too() {
+        let target = |value: Value| serde_json::from_value::<StepTarget>(value).unwrap();
+        let set = "##vso[task.setvariable variable=Version.Major]1";
+        let upload = "##vso[task.uploadsummary]/x";
+        let restricted = target(serde_json::json!({"commands": "Restricted"}));
+        let restricted = Restrictions::of_step(Some(&restricted));
+        assert!(refused(&restricted, upload) && !refused(&restricted, set));
+        let listed = target(serde_json::json!({"settableVariables": {"allowed": ["VERSION.*"]}}));
+        let listed = Restrictions::of_step(Some(&listed));
+        assert!(!refused(&listed, upload) && !refused(&listed, set));
+        assert!(refused(&listed, "##vso[task.prependpath]/x"));
+        assert!(!refused(&Restrictions::of_step(None), upload));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One step: its condition, its attempts, its result.
 
-use super::command_effects::Publishing;
+use super::command_uploads::Upload;
 use super::job::Job;
 use super::plan::{Kind, Planned};
+use super::process::until;
 use super::record::RecordWriter;
 use super::result::merge;
 use super::steps::{artifacts, cache, checkout, node, script};
@@ -39,10 +40,16 @@ pub(crate) struct Running<'a> {
     pub(crate) deadline: Option<Instant>,
     /// What the step's own commands said of its result.
     pub(crate) said: Option<TaskResult>,
-    /// How long the names and values of its output variables are.
+    /// A command could not be obeyed, in whichever attempt.
+    pub(crate) command_failed: bool,
+    /// What its output asked to send; done when its process has ended.
+    pub(crate) uploads: Vec<Upload>,
+    /// How far the step has said that it is.
+    pub(crate) percent: i64,
+    /// How much of its outputs is published, in bytes.
     pub(crate) outputs: usize,
-    /// What its output asked to publish; done when its process has ended.
-    pub(crate) publications: Vec<Publishing>,
+    /// Why it ended as it did, where that is not plain.
+    pub(crate) result_code: Option<String>,
     /// When the step is over even if its process is not: its own command said so.
     pub(crate) over: Option<Instant>,
     /// A cancellation was seen, and the step runs on because its condition still holds.
@@ -64,6 +71,9 @@ pub(crate) enum StepError {
     /// The step took longer than it may.
     #[error("The task has timed out.")]
     TimedOut,
+    /// It may not run here; the text says why.
+    #[error("{0}")]
+    Skipped(String),
 }
 
 impl From<HostError> for StepError {
@@ -102,14 +112,18 @@ pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
         }
     }
     record.section(&format!("Starting: {}", row.name));
+    job.begin_task_variables(&planned, &row.name);
     let mut running = Running {
         ref_name: row.ref_name.as_deref(),
         deadline: deadline(planned.step.timeout_in_minutes),
         planned: &planned,
         record,
         said: None,
+        command_failed: false,
+        uploads: Vec::new(),
+        percent: 0,
         outputs: 0,
-        publications: Vec::new(),
+        result_code: None,
         over: None,
         runs_on: job.listener.canceled().is_cancelled(),
         job,
@@ -120,8 +134,10 @@ pub(crate) async fn run(job: &mut Job, planned: Planned, row: &StepRow) {
         other => other,
     };
     running.record.section(&format!("Finishing: {}", row.name));
-    running.record.complete(result, None);
+    let result_code = running.result_code.take();
+    running.record.complete(result, result_code);
     running.job.add_result(result);
+    running.job.end_task_variables();
 }
 
 /// Whether the step's condition holds in the job's present state.
@@ -175,6 +191,10 @@ impl Running<'_> {
             tokio::select! {
                 () = sleep(wait) => {}
                 () = self.job.listener.canceled().cancelled(), if !self.runs_on => return TaskResult::Canceled,
+                () = until(self.deadline) => {
+                    self.record.error(&StepError::TimedOut.to_string());
+                    return TaskResult::Failed;
+                }
             }
         }
     }
@@ -193,16 +213,21 @@ impl Running<'_> {
     async fn attempt(&mut self) -> (TaskResult, bool) {
         let outcome = match self.planned.kind {
             Kind::Checkout => checkout::run(self).await,
-            Kind::CmdLine | Kind::Bash => script::run(self).await,
+            Kind::CmdLine | Kind::Bash | Kind::PowerShell => script::run(self).await,
             Kind::Artifact(task) => artifacts::run(self, task).await,
             Kind::Cache => cache::run(self).await,
             Kind::Task => node::run(self).await,
         };
         match outcome {
-            Ok(result) => (
-                self.said.map_or(result, |said| merge(Some(said), result)),
-                true,
-            ),
+            Ok(result) => {
+                let result = self.said.map_or(result, |said| merge(Some(said), result));
+                let result = if self.command_failed {
+                    merge(Some(result), TaskResult::Failed)
+                } else {
+                    result
+                };
+                (result, true)
+            }
             Err(StepError::StepHostLost) => {
                 let reason = self.job.step_host_lost().await;
                 self.record.error(&reason);
@@ -220,6 +245,11 @@ impl Running<'_> {
             Err(StepError::Failed(reason)) => {
                 self.record.error(&reason);
                 (TaskResult::Failed, true)
+            }
+            Err(StepError::Skipped(reason)) => {
+                self.record.write(&format!("##[warning]{reason}"));
+                self.result_code = Some(reason);
+                (TaskResult::Skipped, false)
             }
         }
     }

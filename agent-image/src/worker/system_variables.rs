@@ -1,7 +1,16 @@
 //! The variables that the agent sets, beside those of the job message. Pure.
 
 use crate::control::Facts;
-use dayfly_wire::job::{JobMessage, Repository};
+use dayfly_wire::job::{JobMessage, Repository, Step, builtin};
+
+/// What steps find of themselves while they run.
+pub(crate) const TASK_VARIABLES: [&str; 5] = [
+    "task.displayname",
+    "task.publishTelemetry",
+    "system.taskDisplayName",
+    "system.taskInstanceId",
+    "system.taskInstanceName",
+];
 
 /// Names and values; no step may change them.
 pub(crate) fn system_variables(
@@ -42,14 +51,69 @@ pub(crate) fn system_variables(
             format!("{build}/TestResults"),
         ),
         ("agent.runMode", "once".to_owned()),
+        ("agent.acceptteeeula", "False".to_owned()),
+        ("system.isazurevm", "0".to_owned()),
+        ("system.isdockercontainer", "1".to_owned()),
+        ("GIT_TERMINAL_PROMPT", "0".to_owned()),
+        ("VSTS_PROCESS_LOOKUP_ID", format!("vsts_{}", message.job_id)),
         ("TF_BUILD", "True".to_owned()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    if let Some((connection, _)) = super::system_connection(message) {
+        let name = "system.TeamFoundationServerUri".to_owned();
+        variables.push((name, connection.url.clone()));
+    }
+    let own = checkout_variables(message);
+    variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
     if let Some(repository) = primary_repository(message) {
         variables.extend(repository_variables(repository));
     }
     variables
+}
+
+/// The values of [`TASK_VARIABLES`].
+pub(crate) fn task_variables(step: &Step, name: &str) -> [(&'static str, String); 5] {
+    let values = [
+        name.to_owned(),
+        "False".to_owned(),
+        name.to_owned(),
+        step.id.to_string(),
+        step.name.clone().unwrap_or_default(),
+    ];
+    let [a, b, c, d, e] = values;
+    let [one, two, three, four, five] = TASK_VARIABLES;
+    [(one, a), (two, b), (three, c), (four, d), (five, e)]
+}
+
+/// What the checkout of `self` says, for those who ask the variables.
+fn checkout_variables(message: &JobMessage) -> [(&'static str, String); 2] {
+    let own = message.steps.iter().find(|step| {
+        let repository = input(step, "repository");
+        step.reference.id.0 == builtin::CHECKOUT
+            && repository.is_some_and(|alias| alias.eq_ignore_ascii_case("self"))
+    });
+    let said = |name| {
+        own.and_then(|step| input(step, name))
+            .filter(|it| !it.is_empty())
+    };
+    let submodules = said("submodules").is_some();
+    [
+        (
+            "build.repository.clean",
+            said("clean").unwrap_or("False").to_owned(),
+        ),
+        (
+            "build.repository.git.submodulecheckout",
+            if submodules { "True" } else { "False" }.to_owned(),
+        ),
+    ]
+}
+
+fn input<'a>(step: &'a Step, name: &str) -> Option<&'a str> {
+    let mut inputs = step.inputs.iter();
+    let (_, value) = inputs.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    Some(value.expose())
 }
 
 /// `self`, or the only one.

@@ -7,7 +7,6 @@ pub(crate) mod environment;
 pub(crate) mod fetch;
 pub(crate) mod handler;
 pub(crate) mod inputs;
-pub(crate) mod restrictions;
 pub(crate) mod trust;
 
 use dayfly_wire::secret::SecretText;
@@ -28,6 +27,10 @@ pub fn is_definition(bytes: &[u8]) -> bool {
     })
 }
 
+/// What a step may set for its other parts.
+const MOST_SET: usize = 1000;
+const MOST_SET_TEXT: usize = 1 << 20;
+
 /// A task that is ready to run.
 pub(crate) struct Task {
     pub(crate) definition: Definition,
@@ -44,9 +47,19 @@ pub(crate) struct Task {
 pub(crate) struct TaskVariables(BTreeMap<String, SecretText>);
 
 impl TaskVariables {
-    /// Sets a variable; names are compared without regard to case.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.0.insert(name.to_uppercase(), value.into());
+    /// Sets a variable; names are compared without regard to case. Whether there was room for it.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> bool {
+        let name = name.to_uppercase();
+        let others = self.0.iter().filter(|(other, _)| **other != name);
+        let text: usize = others
+            .clone()
+            .map(|(name, value)| name.len() + value.expose().len())
+            .sum();
+        let fits = others.count() < MOST_SET && text + name.len() + value.len() <= MOST_SET_TEXT;
+        if fits {
+            self.0.insert(name, value.into());
+        }
+        fits
     }
 
     /// Names, in upper case, and values.

@@ -3,7 +3,7 @@
 use crate::worker::macros;
 use dayfly_wire::job::Variable;
 use dayfly_wire::secret::SecretText;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most variables that may lead from one to another.
 const MAX_DEPTH: usize = 50;
@@ -12,7 +12,7 @@ const MAX_MACROS: usize = 10_000;
 const MAX_TEXT: usize = 4 << 20;
 
 /// Texts that come from people outside the pipeline; a logging command in them would be obeyed.
-const VULNERABLE: [&str; 12] = [
+const VULNERABLE: [&str; 18] = [
     "build.sourceversionmessage",
     "build.definitionname",
     "build.sourceversionauthor",
@@ -25,11 +25,32 @@ const VULNERABLE: [&str; 12] = [
     "release.environmentname",
     "agent.machinename",
     "agent.name",
+    // And these, which the official agent leaves as they are.
+    "agent.jobname",
+    "system.jobname",
+    "build.requestedfor",
+    "build.queuedby",
+    "task.displayname",
+    "system.taskdisplayname",
 ];
+
+/// What steps may set in a job, and how much longer than they are written variables may get by others.
+const MOST_SET: usize = 10_000;
+const MOST_SET_TEXT: usize = 4 << 20;
+const MOST_GROWTH: usize = 16 << 20;
+/// The longest entry of an environment that Linux passes on to a program, name and value.
+const LONGEST_ENTRY: usize = (128 << 10) - 2;
 
 /// All variables of a job.
 #[derive(Default)]
-pub(crate) struct Variables(BTreeMap<String, Entry>);
+pub(crate) struct Variables {
+    entries: BTreeMap<String, Entry>,
+    /// The names in environments of what neither the pipeline nor a step may change: `AGENT_NAME` is `agent.name` there.
+    fixed: BTreeSet<String>,
+    /// How much steps have set.
+    set_text: usize,
+    set_count: usize,
+}
 
 /// One variable's way through those that it names.
 struct Walk {
@@ -45,11 +66,14 @@ struct Entry {
     secret: bool,
     read_only: bool,
     by_step: bool,
+    preserve_case: bool,
 }
 
 /// One variable, for those who sort them.
 pub(crate) struct Listed<'a> {
     pub(crate) name: &'a str,
+    /// Its name in an environment.
+    pub(crate) environment_name: String,
     pub(crate) value: &'a str,
     pub(crate) secret: bool,
     /// A step set it while the job ran.
@@ -64,9 +88,14 @@ pub(crate) struct Expanded {
     pub(crate) secret: bool,
 }
 
-/// A variable may not be changed.
+/// Why a step does not set a variable.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ReadOnly;
+pub(crate) enum SetError {
+    /// It may not be changed.
+    ReadOnly,
+    /// There are too many already, or they are too long.
+    TooMuch,
+}
 
 impl Variables {
     /// The variables of a job message.
@@ -75,6 +104,9 @@ impl Variables {
         for (name, variable) in message {
             let value = variable.value.as_ref().map_or("", SecretText::expose);
             variables.put(name, value, variable.is_secret, variable.is_read_only);
+            if variable.is_read_only {
+                variables.fixed.insert(environment_name(name));
+            }
         }
         variables.expand();
         variables
@@ -83,35 +115,63 @@ impl Variables {
     /// Sets a variable that no step may change.
     pub(crate) fn set_system(&mut self, name: &str, value: &str) {
         self.put(name, value, false, true);
+        self.fixed.insert(environment_name(name));
+    }
+
+    /// Takes a variable away that was set for a time.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.remove(&key(name));
     }
 
     /// Lets every step see a variable that came as a secret. What names it stays secret.
     pub(crate) fn reveal(&mut self, name: &str, value: &SecretText) {
-        self.0.remove(&key(name));
+        self.entries.remove(&key(name));
         self.put(name, value.expose(), false, true);
+        self.fixed.insert(environment_name(name));
     }
 
-    /// Sets a variable for a step. A secret name stays secret.
+    /// Sets a variable for a step. A secret name stays secret. A name that would hide a fixed one in environments is as
+    /// fixed as that.
     pub(crate) fn set(
         &mut self,
         name: &str,
         value: &str,
         secret: bool,
         read_only: bool,
-    ) -> Result<(), ReadOnly> {
-        if self.0.get(&key(name)).is_some_and(|entry| entry.read_only) {
-            return Err(ReadOnly);
+    ) -> Result<(), SetError> {
+        let before = self.entries.get(&key(name));
+        if before.is_some_and(|entry| entry.read_only)
+            || self.fixed.contains(&environment_name(name))
+        {
+            return Err(SetError::ReadOnly);
         }
+        let replaced = before.filter(|entry| entry.by_step);
+        let freed = replaced.map_or(0, |entry| entry.name.len() + entry.raw.expose().len());
+        let text = self.set_text - freed + name.len() + value.len();
+        let count = self.set_count + usize::from(replaced.is_none());
+        if text > MOST_SET_TEXT || count > MOST_SET {
+            return Err(SetError::TooMuch);
+        }
+        (self.set_text, self.set_count) = (text, count);
         self.put(name, value, secret, read_only);
-        if let Some(entry) = self.0.get_mut(&key(name)) {
+        if let Some(entry) = self.entries.get_mut(&key(name)) {
             entry.by_step = true;
         }
         Ok(())
     }
 
+    /// Keeps the case of a variable's name in environments.
+    pub(crate) fn preserve_case(&mut self, name: &str) {
+        if let Some(entry) = self.entries.get_mut(&key(name)) {
+            entry.preserve_case = true;
+        }
+    }
+
     /// A variable's value.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.0.get(&key(name)).map(|entry| entry.expanded.expose())
+        self.entries
+            .get(&key(name))
+            .map(|entry| entry.expanded.expose())
     }
 
     /// Whether a variable says yes.
@@ -127,7 +187,7 @@ impl Variables {
     pub(crate) fn substitute(&self, text: &str) -> Expanded {
         let mut secret = false;
         let text = macros::replace(text, |name| {
-            let entry = self.0.get(&key(name))?;
+            let entry = self.entries.get(&key(name))?;
             secret |= entry.secret;
             Some(entry.expanded.expose().to_owned())
         });
@@ -139,8 +199,9 @@ impl Variables {
 
     /// Every variable.
     pub(crate) fn all(&self) -> impl Iterator<Item = Listed<'_>> {
-        self.0.values().map(|entry| Listed {
+        self.entries.values().map(|entry| Listed {
             name: &entry.name,
+            environment_name: entry.environment_name(),
             value: entry.expanded.expose(),
             secret: entry.secret,
             by_step: entry.by_step,
@@ -149,21 +210,16 @@ impl Variables {
 
     /// What steps find in their environment: everything that is not secret, by converted name.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
-        self.0
+        self.entries
             .values()
             .filter(|entry| !entry.secret)
-            .map(|entry| {
-                (
-                    environment_name(&entry.name),
-                    entry.expanded.expose().to_owned(),
-                )
-            })
+            .map(|entry| (entry.environment_name(), entry.expanded.expose().to_owned()))
             .collect()
     }
 
     /// The values that must not be shown.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.0
+        self.entries
             .values()
             .filter(|entry| entry.secret)
             .flat_map(|entry| [entry.raw.expose(), entry.expanded.expose()])
@@ -172,20 +228,27 @@ impl Variables {
     /// Expands variables that name variables. Gives the names that cannot be: cycles, or chains that are too long.
     pub(crate) fn expand(&mut self) -> Vec<String> {
         let mut failed = Vec::new();
-        let mut results = Vec::with_capacity(self.0.len());
-        for (key, entry) in &self.0 {
+        let mut results = Vec::with_capacity(self.entries.len());
+        let mut growth = 0;
+        for (key, entry) in &self.entries {
             let mut walk = Walk {
                 path: vec![key.clone()],
                 secret: entry.secret,
                 macros: 0,
             };
-            match self.expand_one(entry.raw.expose(), &mut walk) {
+            let text = self
+                .expand_one(entry.raw.expose(), &mut walk)
+                .filter(|text| {
+                    growth += text.len().saturating_sub(entry.raw.expose().len());
+                    growth <= MOST_GROWTH
+                });
+            match text {
                 Some(text) => results.push((key.clone(), text, walk.secret)),
                 None => failed.push(entry.name.clone()),
             }
         }
         for (key, text, secret) in results {
-            if let Some(entry) = self.0.get_mut(&key) {
+            if let Some(entry) = self.entries.get_mut(&key) {
                 entry.expanded = SecretText::new(text);
                 entry.secret |= secret;
             }
@@ -197,7 +260,7 @@ impl Variables {
         let mut sound = walk.path.len() <= MAX_DEPTH;
         let text = macros::replace(raw, |name| {
             let key = key(name);
-            let entry = self.0.get(&key)?;
+            let entry = self.entries.get(&key)?;
             walk.macros += 1;
             if !sound || walk.macros > MAX_MACROS || walk.path.contains(&key) {
                 sound = false;
@@ -220,7 +283,7 @@ impl Variables {
         } else {
             value.to_owned()
         };
-        let was_secret = self.0.get(&key).is_some_and(|entry| entry.secret);
+        let was_secret = self.entries.get(&key).is_some_and(|entry| entry.secret);
         let entry = Entry {
             name: name.to_owned(),
             raw: SecretText::new(value.clone()),
@@ -228,9 +291,30 @@ impl Variables {
             secret: secret || was_secret,
             read_only,
             by_step: false,
+            preserve_case: false,
         };
-        self.0.insert(key, entry);
+        self.entries.insert(key, entry);
     }
+}
+
+impl Entry {
+    fn environment_name(&self) -> String {
+        if self.preserve_case {
+            self.name.replace(['.', ' '], "_")
+        } else {
+            environment_name(&self.name)
+        }
+    }
+}
+
+/// What the kernel cannot pass on would keep the program from starting.
+pub(crate) fn is_passable(name: &str, value: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
+}
+
+/// Longer than an environment's entry can be.
+pub(crate) fn is_too_long(name: &str, value: &str) -> bool {
+    name.len() + value.len() > LONGEST_ENTRY
 }
 
 /// `Build.SourceBranch` is `BUILD_SOURCEBRANCH` in an environment.
@@ -335,7 +419,41 @@ mod tests {
         assert_eq!(variables.set("S", "two", false, false), Ok(()));
         assert!(variables.environment().is_empty());
         variables.set_system("agent.id", "7");
-        assert_eq!(variables.set("Agent.Id", "8", false, false), Err(ReadOnly));
+        for name in ["Agent.Id", "AGENT_ID", "agent id"] {
+            let set = variables.set(name, "8", false, false);
+            assert_eq!(set, Err(SetError::ReadOnly), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_steps_set_is_bounded_and_setting_again_costs_nothing() {
+        let mut variables = Variables::default();
+        let long = "x".repeat(MOST_SET_TEXT / 2);
+        for _ in 0..10 {
+            assert_eq!(variables.set("a", &long, false, false), Ok(()));
+        }
+        let much = variables.set("b", &format!("{long}x"), false, false);
+        assert_eq!(much, Err(SetError::TooMuch));
+        assert_eq!(variables.set("a", "", false, false), Ok(()));
+        for number in 1..MOST_SET {
+            let name = format!("n{number}");
+            assert_eq!(variables.set(&name, "", false, false), Ok(()));
+        }
+        assert_eq!(
+            variables.set("last", "", false, false),
+            Err(SetError::TooMuch)
+        );
+    }
+
+    #[test]
+    fn a_name_keeps_its_case_in_environments_when_it_is_to() {
+        let mut variables = Variables::default();
+        variables.set("my.Name", "x", false, false).unwrap();
+        variables.preserve_case("MY.NAME");
+        assert_eq!(
+            variables.environment(),
+            [("my_Name".to_owned(), "x".to_owned())]
+        );
     }
 
     #[test]
@@ -350,7 +468,7 @@ mod tests {
         assert_eq!(variables.environment(), [expected]);
         assert_eq!(
             variables.set("SYSTEM.accesstoken", "x", false, false),
-            Err(ReadOnly)
+            Err(SetError::ReadOnly)
         );
     }
 

@@ -276,7 +276,7 @@ async fn a_job_gives_its_own_run_another_number_and_changes_nothing_else() {
     let number = json!({"buildNumber": "release 7"});
     let answer = change(own.build_id, number.clone()).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.body["buildNumber"], "release 7");
+    assert!(answer.body.contains("release 7"), "{}", answer.body);
     for (run, body, status) in [
         (other.build_id, number, 403),
         (own.build_id, json!({"status": "cancelling"}), 403),

@@ -131,12 +131,15 @@ fn any_piece() -> impl Strategy<Value = Piece> {
 /// What a step does with a line, as far as it leaves the worker.
 fn obey(outbox: &mut Outbox, line: &str) {
     let record = match parse(line) {
-        Parsed::Text => return outbox.write(Timestamp::UNIX_EPOCH, STEP, line),
+        Parsed::Text => {
+            outbox.write(Timestamp::UNIX_EPOCH, STEP, line);
+            return;
+        }
         Parsed::Malformed => {
             outbox.write(Timestamp::UNIX_EPOCH, STEP, line);
             with_issue(format!("'{line}' is no command"), Default::default())
         }
-        Parsed::Command(command) => match interpret(command) {
+        Parsed::Command(command) => match interpret(command, "/s") {
             Effect::AddSecret(secret) => {
                 let _ = outbox.add_secret(&secret);
                 return;
@@ -164,7 +167,10 @@ fn obey(outbox: &mut Outbox, line: &str) {
                 outbox.write(Timestamp::UNIX_EPOCH, STEP, &text);
                 with_issue(text, Default::default())
             }
-            Effect::SetTaskVariable { .. } | Effect::Publish(_) | Effect::PrependPath(_) => return,
+            Effect::SetTaskVariable { .. }
+            | Effect::SetEndpoint(_)
+            | Effect::Upload(_)
+            | Effect::PrependPath(_) => return,
         },
     };
     outbox.update(Record { id: STEP, ..record });

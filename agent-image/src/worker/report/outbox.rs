@@ -1,7 +1,7 @@
 //! The one door through which text leaves the worker: everything is masked here.
 
 use super::feed::Feed;
-use super::outgoing::mask_record;
+use super::outgoing::{mask_issue, mask_record};
 use super::pages::Pages;
 use super::pending::Pending;
 use crate::worker::lines::{Lines, Output};
@@ -14,6 +14,10 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
+
+/// How many secrets steps may add, and how long all of them may be: each is searched for in dozens of forms.
+const MOST_SECRETS: usize = 1000;
+const MOST_SECRET_TEXT: usize = 512 << 10;
 
 /// What waits to be sent, and the secrets that must not be.
 pub(crate) struct Outbox {
@@ -29,6 +33,8 @@ pub(crate) struct Outbox {
     warnings: Vec<Issue>,
     /// The disk gave out; said once.
     disk_failed: bool,
+    /// Secrets that steps added: how many, and how long they are together.
+    added: (usize, usize),
 }
 
 impl Outbox {
@@ -44,6 +50,7 @@ impl Outbox {
             given_up: BTreeSet::new(),
             warnings: Vec::new(),
             disk_failed: false,
+            added: (0, 0),
         }
     }
 
@@ -62,6 +69,19 @@ impl Outbox {
         self.masker.mask(text).into_owned()
     }
 
+    /// Adds a secret that a step tells, within bounds.
+    pub(crate) fn add_secret_of_step(&mut self, secret: &str) -> Added {
+        if !self.masker.knows(secret) {
+            let (count, text) = self.added;
+            self.added = (count + 1, text + secret.len());
+            if self.added.0 > MOST_SECRETS || self.added.1 > MOST_SECRET_TEXT {
+                self.masker.hide_everything();
+                return Added::TooMany;
+            }
+        }
+        self.masker.add(secret)
+    }
+
     /// Assembles lines from a chunk of output.
     pub(crate) fn assemble(&self, lines: &mut Lines, chunk: &[u8], out: &mut Vec<Output>) {
         lines.push(chunk, &self.masker, out);
@@ -72,8 +92,9 @@ impl Outbox {
         lines.finish(&self.masker, out);
     }
 
-    /// Writes text to a record's log, the job's log and the live view, every line with the time.
-    pub(crate) fn write(&mut self, now: Timestamp, record: RecordId, text: &str) {
+    /// Writes text to a record's log, the job's log and the live view, every line with the time. Gives the number of its
+    /// first line in the record's log.
+    pub(crate) fn write(&mut self, now: Timestamp, record: RecordId, text: &str) -> u64 {
         let masked = self.masker.mask(text).into_owned();
         let mut stored = String::with_capacity(masked.len() + 32);
         for line in masked.split('\n') {
@@ -84,10 +105,12 @@ impl Outbox {
                 self.feed.push(record, line);
             }
         }
+        let number = self.pages.get(&record).map_or(0, Pages::lines) + 1;
         self.store(record, &stored);
         if record != self.job {
             self.store(self.job, &stored);
         }
+        number
     }
 
     fn store(&mut self, record: RecordId, text: &str) {
@@ -168,6 +191,11 @@ impl Outbox {
         self.records.push(change);
     }
 
+    /// An issue as it is sent: masked, and no longer than the service takes.
+    pub(crate) fn shorten(&self, issue: &mut Issue) {
+        mask_issue(&self.masker, issue);
+    }
+
     pub(super) fn take_feed(&mut self) -> Option<FeedLines> {
         self.feed.take()
     }
@@ -224,6 +252,29 @@ mod tests {
             outbox.take_feed().unwrap().value,
             ["the password", "is ***"]
         );
+    }
+
+    #[test]
+    fn lines_are_numbered_by_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut outbox = outbox(directory.path());
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let [one, other] = [2, 3].map(|id| RecordId(Uuid::from_u128(id)));
+        assert_eq!(outbox.write(now, one, "a\nb"), 1);
+        assert_eq!(outbox.write(now, other, "c"), 1);
+        assert_eq!(outbox.write(now, one, "d"), 3);
+    }
+
+    #[test]
+    fn more_secrets_than_can_be_searched_for_hide_everything() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut outbox = outbox(directory.path());
+        for _ in 0..2 * MOST_SECRETS {
+            assert_eq!(outbox.add_secret_of_step("hunter2"), Added::Masked);
+        }
+        let long = "s".repeat(MOST_SECRET_TEXT + 1);
+        assert_eq!(outbox.add_secret_of_step(&long), Added::TooMany);
+        assert_eq!(outbox.masked("plain"), "***");
     }
 
     #[test]

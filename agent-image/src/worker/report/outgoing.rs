@@ -35,7 +35,7 @@ pub(super) fn mask_record(masker: &Masker, record: &mut Record) {
         .collect();
 }
 
-fn mask_issue(masker: &Masker, issue: &mut Issue) {
+pub(super) fn mask_issue(masker: &Masker, issue: &mut Issue) {
     issue.message = shown(masker, &issue.message, TEXT);
     let data: BTreeMap<_, _> = std::mem::take(&mut issue.data);
     issue.data = data

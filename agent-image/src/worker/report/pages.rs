@@ -19,6 +19,7 @@ pub(crate) struct Pages {
     file: File,
     written: u64,
     sent: u64,
+    lines: u64,
 }
 
 impl Pages {
@@ -37,11 +38,18 @@ impl Pages {
             file,
             written: 0,
             sent: 0,
+            lines: 0,
         })
+    }
+
+    /// How many lines were added.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// Adds text that ends with a line end.
     pub(crate) fn append(&mut self, text: &str) -> io::Result<()> {
+        self.lines += text.bytes().filter(|byte| *byte == b'\n').count() as u64;
         self.file.write_all_at(text.as_bytes(), self.written)?;
         self.written += text.len() as u64;
         Ok(())

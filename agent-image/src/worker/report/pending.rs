@@ -3,8 +3,9 @@
 use dayfly_wire::ids::RecordId;
 use dayfly_wire::timeline::Record;
 
-/// The most records in one call.
+/// The most records in one call, and how long the call may be, in bytes; services take documents of a few megabytes.
 const BATCH: usize = 25;
+const BATCH_LENGTH: usize = 2 << 20;
 
 /// Changes in the order in which their records were first touched.
 #[derive(Default)]
@@ -21,7 +22,16 @@ impl Pending {
 
     /// The next batch; give it back when it could not be sent.
     pub(crate) fn take(&mut self) -> Vec<Record> {
-        let count = self.0.len().min(BATCH);
+        let mut room = BATCH_LENGTH;
+        let mut count = 0;
+        for record in self.0.iter().take(BATCH) {
+            let length = serde_json::to_vec(record).map_or(0, |text| text.len());
+            if count > 0 && length > room {
+                break;
+            }
+            room = room.saturating_sub(length);
+            count += 1;
+        }
         self.0.drain(..count).collect()
     }
 
@@ -131,6 +141,21 @@ mod tests {
             ]
         );
         assert!(pending.take().is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_no_longer_than_a_call_may_be() {
+        let mut pending = Pending::default();
+        let long = "x".repeat(BATCH_LENGTH / 3);
+        for id in 0..5 {
+            pending.push(change(id, Some(&long), None));
+        }
+        let whole = "y".repeat(2 * BATCH_LENGTH);
+        pending.push(change(9, Some(&whole), None));
+        let counts: Vec<usize> = std::iter::from_fn(|| Some(pending.take().len()))
+            .take_while(|count| *count > 0)
+            .collect();
+        assert_eq!(counts, [2, 2, 1, 1]);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use crate::worker::artifacts::{
     Publication, Wanted, associate, download, failed, publish, run as own_run, within,
 };
-use crate::worker::command_effects::Publishing;
+use crate::worker::command_uploads::Publishing;
 use crate::worker::patterns::Patterns;
 use crate::worker::place::inside;
-use crate::worker::result::merge;
 use crate::worker::step::{Running, StepError};
 use dayfly_wire::artifact::{ArtifactResource, CONTAINER};
 use dayfly_wire::event::TaskResult;
@@ -186,29 +185,8 @@ fn rooted(step: &Running<'_>, path: &str, root: &str) -> String {
 }
 
 impl Running<'_> {
-    /// Publishes what the step's output asked for. A failure fails the step, and does not keep it from the rest.
-    pub(crate) async fn publish_all(
-        &mut self,
-        publications: Vec<Publishing>,
-    ) -> Result<(), StepError> {
-        for publishing in publications {
-            let shown = format!("publish the artifact '{}'", publishing.name);
-            self.record
-                .section(&format!("Async Command Start: {shown}"));
-            match self.publish_one(publishing).await {
-                Ok(()) => {}
-                Err(StepError::Failed(reason)) => {
-                    self.record.error(&reason);
-                    self.said = Some(merge(self.said, TaskResult::Failed));
-                }
-                Err(other) => return Err(other),
-            }
-            self.record.section(&format!("Async Command End: {shown}"));
-        }
-        Ok(())
-    }
-
-    async fn publish_one(&mut self, publishing: Publishing) -> Result<(), StepError> {
+    /// Publishes an artifact that the step's output asked for.
+    pub(crate) async fn publish_one(&mut self, publishing: Publishing) -> Result<(), StepError> {
         check_name(&publishing.name)?;
         if !publishing.upload {
             let masked = |text: &str| self.job.reporter.masked(text);

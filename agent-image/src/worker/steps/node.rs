@@ -26,6 +26,9 @@ use tokio::time::timeout;
 const GIVEN: &str = "DAYFLY_GIVEN";
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
 const LONGEST_VERSION: usize = 100;
+/// What the service says of pull requests.
+const RESTRICT_SECRETS: &str = "system.restrictSecrets";
+const IS_FORK: &str = "system.pullRequest.isFork";
 const RULE: &str = "==============================================================================";
 
 /// The job image's node.
@@ -58,6 +61,7 @@ pub(crate) async fn run(step: &mut Running<'_>) -> Result<TaskResult, StepError>
     let target = inside(&chosen.handler.target)
         .ok_or_else(|| failed(format!("The task {label} names no program of its own.")))?;
     let told = told(step, &task);
+    guard_fork(step, &told)?;
     let given = task_environment(step, &task, &told, &label)?;
     if given.secret {
         step.stop_leftovers("this task is given secrets").await?;
@@ -196,6 +200,18 @@ fn told(step: &Running<'_>, task: &Task) -> Inputs {
         .value("system.defaultworkingdirectory")
         .unwrap_or_default();
     inputs(&task.definition, &step.planned.step.inputs, variables, root)
+}
+
+/// A run of a fork's changes is given no service connection and no secure file, where the service says so.
+fn guard_fork(step: &Running<'_>, told: &Inputs) -> Result<(), StepError> {
+    let variables = &step.job.variables;
+    let is_guarded = variables.flag(RESTRICT_SECRETS) && variables.flag(IS_FORK);
+    if !is_guarded || (told.endpoints.is_empty() && told.secure_files.is_empty()) {
+        return Ok(());
+    }
+    Err(StepError::Skipped(
+        "The step is skipped: it names service connections or secure files, and the changes that are built come from a fork.".to_owned(),
+    ))
 }
 
 fn task_environment(

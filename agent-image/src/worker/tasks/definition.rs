@@ -1,7 +1,7 @@
 //! `task.json`: what a task is, what it wants, and what runs it. Pure. It was written by whoever wrote the task, so
 //! nothing in it is believed to be of the right kind or size.
 
-use super::restrictions::Restrictions;
+use crate::worker::restrictions::Restrictions;
 use serde_json::{Map, Value};
 
 /// The longest `task.json`.

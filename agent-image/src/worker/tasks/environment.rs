@@ -3,7 +3,7 @@
 
 use super::TaskVariables;
 use super::inputs::Inputs;
-use crate::worker::variables::{Variables, environment_name};
+use crate::worker::variables::{Variables, environment_name, is_passable, is_too_long};
 use dayfly_wire::job::{Endpoint, JobMessage, SYSTEM_CONNECTION, SecureFile};
 use dayfly_wire::secret::SecretText;
 use serde_json::json;
@@ -11,14 +11,29 @@ use std::collections::BTreeMap;
 
 /// Variables that change how programs load code. Those that a step sets do not reach tasks, which hold secrets;
 /// those of the pipeline, and those that the task's own step maps, do.
-const LOADERS: [&str; 10] = [
+const LOADERS: [&str; 25] = [
     "LD_*",
     "NODE_OPTIONS",
     "NODE_PATH",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+    "NODE_REPL_EXTERNAL_MODULE",
+    "NODE_V8_COVERAGE",
+    "NODE_REDIRECT_WARNINGS",
+    "OPENSSL_*",
+    "SSL_CERT_*",
+    "GCONV_PATH",
     "BASH_ENV",
+    "BASH_FUNC_*",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "PS4",
     "GIT_CONFIG*",
     "GIT_SSH*",
     "GIT_EXEC_PATH",
+    "GIT_TEMPLATE_DIR",
+    "GIT_TRACE*",
+    "GIT_SSL_*",
     "GIT_ASKPASS",
     "SSH_ASKPASS",
     "GIT_PROXY_COMMAND",
@@ -74,7 +89,7 @@ pub(crate) fn environment(sources: &Sources<'_>) -> TaskEnvironment {
     // What the kernel or node cannot take would keep the program from starting.
     environment
         .open
-        .retain(|(name, value)| is_passable(name, value));
+        .retain(|(name, value)| is_passable(name, value) && !is_too_long(name, value));
     environment
         .closed
         .retain(|name, value| is_passable(name, value.expose()));
@@ -96,7 +111,7 @@ impl TaskEnvironment {
     fn add_variables(&mut self, sources: &Sources<'_>) {
         let (mut open, mut secret) = (Vec::new(), Vec::new());
         for variable in sources.variables.all() {
-            let name = environment_name(variable.name);
+            let name = variable.environment_name.clone();
             if variable.secret {
                 let is_token = variable.value.contains(sources.token.expose());
                 if is_token && !sources.gives_token {
@@ -108,6 +123,10 @@ impl TaskEnvironment {
                     .insert(format!("SECRET_{name}"), variable.value.into());
             } else if variable.by_step && is_loader(&name) {
                 self.dropped.push(variable.name.to_owned());
+            } else if is_too_long(&name, variable.value) {
+                // No program can be started with it, but the task can be told.
+                open.push(variable.name);
+                self.closed.insert(name, variable.value.into());
             } else {
                 open.push(variable.name);
                 // A variable wins over what the step maps under the same name.
@@ -202,10 +221,6 @@ fn is_loader(name: &str) -> bool {
         Some(start) => name.starts_with(start),
         None => name == *loader,
     })
-}
-
-fn is_passable(name: &str, value: &str) -> bool {
-    !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0')
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `.artifactignore`: which files of a published folder stay out of the artifact. Pure.
 
+use super::place::inside;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 /// The file, in the folder that is published.
@@ -33,9 +34,9 @@ impl Ignored {
         Self::read(WITHOUT_FILE)
     }
 
-    /// Whether a file, named as below the folder, stays out.
+    /// Whether a file, named as below the folder, stays out. The library insists on a path that leads somewhere below.
     pub(crate) fn has(&self, path: &str) -> bool {
-        self.0.matched_path_or_any_parents(path, false).is_ignore()
+        inside(path).is_some_and(|path| self.0.matched_path_or_any_parents(path, false).is_ignore())
     }
 }
 
@@ -89,6 +90,13 @@ mod tests {
             problem.starts_with("Line 2 of .artifactignore"),
             "{problem}"
         );
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_not_looked_for() {
+        for path in [".///", "/a", "../a", ""] {
+            assert!(!Ignored::read("*").unwrap().has(path), "{path}");
+        }
     }
 
     proptest! {

@@ -97,6 +97,9 @@ pub struct ListenArgs {
         default_value = "installed"
     )]
     pub token_for_tasks: TokenForTasks,
+    /// The image that the job container runs; jobs that ask for a container are served when it is this one.
+    #[arg(long, env = "DAYFLY_JOB_IMAGE")]
+    pub job_image: Option<String>,
 }
 
 /// Which tasks are given the job's token.

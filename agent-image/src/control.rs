@@ -100,4 +100,6 @@ pub(crate) struct Facts {
     pub(crate) cache: PathBuf,
     /// Which tasks are given the job's token.
     pub(crate) token_for_tasks: TokenForTasks,
+    /// The job container's image, where it is known.
+    pub(crate) job_image: Option<String>,
 }

@@ -162,6 +162,7 @@ fn facts(args: ListenArgs, claimed: &Claimed, step_host: &StepHost) -> Facts {
         call_limit: args.call_limit.map(Duration::from_secs),
         trouble_limit: Duration::from_secs(args.trouble_limit),
         token_for_tasks: args.token_for_tasks,
+        job_image: args.job_image.filter(|image| !image.is_empty()),
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod cache;
 pub(crate) mod command_effects;
 pub(crate) mod command_uploads;
 pub mod commands;
+pub(crate) mod containers;
 pub(crate) mod finish;
 pub(crate) mod git;
 pub(crate) mod git_lfs;

@@ -11,7 +11,8 @@ use dayfly_wire::queue::QueuedJob;
 use dayfly_wire::timeline::{IssueKind, Record};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-use support::{Outcome, PROJECT, World, give_away};
+use std::process::Command;
+use support::{Outcome, PROJECT, World, agent_program, give_away};
 
 /// Stands in for PowerShell, which is not on every machine that runs the tests: it shows what it is given.
 const STAND_IN: &str = r#"#!/bin/bash
@@ -425,4 +426,76 @@ async fn a_step_s_time_limit_covers_its_tries_and_a_failed_command_outlasts_them
     );
     let took = slow.finish_time.unwrap() - slow.start_time.unwrap();
     assert!(took.get_seconds() < 75, "{took}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_runs_in_the_container_image_of_its_pod_or_says_what_to_set() {
+    let world = World::start().await;
+    let file = |image: &str| {
+        format!("trigger: none\npool: linux\ncontainer: {image}\nsteps:\n- bash: echo it runs\n")
+    };
+    for (name, image, own, why) in [
+        (
+            "agent-1",
+            "node:20",
+            Some("docker.io/library/node:20"),
+            None,
+        ),
+        (
+            "agent-2",
+            "node:20",
+            Some("debian:12"),
+            Some(
+                "asks for the container image 'node:20', and this pod runs 'debian:12': set the image",
+            ),
+        ),
+        ("agent-3", "node:20", None, Some("set DAYFLY_JOB_IMAGE")),
+    ] {
+        let pipeline = dayfly_pipeline::Pipeline::parse(&file(image)).unwrap();
+        assert_eq!(pipeline.jobs[0].container.as_deref(), Some(image));
+        let identity = world.identity(name, false).await;
+        let directory = world.agent_directory(name);
+        let written = directory.join("identity.json");
+        std::fs::write(&written, serde_json::to_vec(&identity).unwrap()).unwrap();
+        let mut listen = Command::new(agent_program());
+        listen.arg("listen").arg("--identity-file").arg(written);
+        if let Some(own) = own {
+            listen.env("DAYFLY_JOB_IMAGE", own);
+        }
+        let mut agent = world.start_agent(name, listen);
+        let job = world
+            .queue(json!({"container": image, "steps": [{"bash": "echo it runs", "displayName": "Step"}]}))
+            .await;
+        let outcome = world.outcome(&job).await;
+        assert_eq!(agent.exit().await.code(), Some(0));
+        let Some(why) = why else {
+            assert_eq!(outcome.result, TaskResult::Succeeded, "{}", outcome.log);
+            continue;
+        };
+        assert_eq!(outcome.result, TaskResult::Failed);
+        let messages = messages(outcome.record("Initialize job"));
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].contains(why), "{messages:?}");
+        assert_eq!(outcome.record("Step").result, Some(TaskResult::Skipped));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_asks_for_another_container_is_refused_before_the_first_runs() {
+    let world = World::start().await;
+    let (_, outcome) = ran(
+        &world,
+        json!({"steps": [
+            {"bash": "echo never"},
+            {"bash": "echo never", "displayName": "Elsewhere", "target": {"target": "tools"}},
+        ]}),
+    )
+    .await;
+    assert_eq!(outcome.result, TaskResult::Failed);
+    let messages = messages(outcome.record("Initialize job"));
+    assert!(
+        messages[0].contains("The step 'Elsewhere' asks for the container 'tools'"),
+        "{messages:?}"
+    );
+    assert!(!outcome.log.contains("never"));
 }

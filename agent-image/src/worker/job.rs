@@ -1,6 +1,7 @@
 //! One job from its first record to its last call.
 
 use super::cache::Restored;
+use super::containers;
 use super::finish;
 use super::listener::Listener;
 use super::place::WorkVolume;
@@ -243,12 +244,14 @@ impl Job {
         warn_unmasked(&mut record, unmasked);
         record.write("Prepare build directory.");
         record.write("Set build variables.");
-        let parts = match plan::plan(steps) {
+        let served = self.check_container(&steps, &mut record);
+        let parts = match served.and_then(|()| plan::plan(steps).map_err(|error| error.to_string()))
+        {
             Ok(mut planned) => match self.fetch_tasks(&mut planned, &mut record).await {
                 Ok(()) => plan::parts(planned).map_err(|error| error.to_string()),
                 Err(problem) => Err(problem),
             },
-            Err(error) => Err(error.to_string()),
+            Err(problem) => Err(problem),
         };
         let result = match &parts {
             Ok(_) => TaskResult::Succeeded,
@@ -262,6 +265,20 @@ impl Job {
         record.section("Finishing: Initialize job");
         record.complete(result, None);
         parts.ok()
+    }
+
+    /// Whether the job runs in the container that it asks for.
+    fn check_container(&self, steps: &[Step], record: &mut RecordWriter) -> Result<(), String> {
+        let own = self.facts.job_image.as_deref();
+        let ignored = containers::check(&self.message, steps, &self.variables, own)?;
+        if let Some(ignored) = ignored {
+            record.warning(&format!(
+                "Of the container '{}' the image counts alone; not looked at are {}.",
+                ignored.container,
+                ignored.settings.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     /// Every task once, whatever number of steps run it.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 /// The most jobs of a file.
 pub const MAX_JOBS: usize = 256;
+const MAX_IMAGE: usize = 512;
 /// The name of the job of a file that has steps and no jobs.
 pub const ONLY_JOB: &str = "__default";
 
@@ -76,10 +77,18 @@ pub struct Job {
     pub cancel_timeout_in_minutes: Option<i64>,
     /// Where it runs.
     pub pool: Pool,
+    /// The container image that it needs.
+    pub container: Option<String>,
     /// Its variables and the file's; a job's own comes in the place of the file's of the same name.
     pub variables: Vec<Variable>,
     /// Its steps; at least one.
     pub steps: Vec<Step>,
+}
+
+/// Whether a text can be the name of a container image; it may have `$(name)` in it.
+pub fn is_image(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || "./:_-@$()".contains(c);
+    (1..=MAX_IMAGE).contains(&text.len()) && text.chars().all(good)
 }
 
 /// A variable.

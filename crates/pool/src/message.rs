@@ -6,9 +6,10 @@ use crate::rules::entities::{Repository as RepositoryEntity, Request};
 use crate::rules::queueing::{SELF, is_self};
 use dayfly_wire::ids::{RecordId, TaskId};
 use dayfly_wire::job::{
-    ACCESS_TOKEN, ACCESS_TOKEN_VARIABLE, ENABLE_ACCESS_TOKEN, Endpoint, EndpointAuthorization,
-    EndpointReference, JobMessage, MaskHint, PlanReference, Repository, RepositoryProperties,
-    Resources, SYSTEM_CONNECTION, Step, TimelineReference, Variable, Workspace, builtin,
+    ACCESS_TOKEN, ACCESS_TOKEN_VARIABLE, Container, ENABLE_ACCESS_TOKEN, Endpoint,
+    EndpointAuthorization, EndpointReference, JobMessage, MaskHint, PlanReference, Repository,
+    RepositoryProperties, Resources, SYSTEM_CONNECTION, Step, TimelineReference, Variable,
+    Workspace, builtin,
 };
 use dayfly_wire::message::kind;
 use dayfly_wire::queue::{QueueJob, QueueStep, QueueVariable};
@@ -19,6 +20,8 @@ use uuid::Uuid;
 
 /// 8 or more: the worker itself reports completion, by an event.
 const PLAN_VERSION: i64 = 9;
+/// How a job refers to its container.
+const CONTAINER: &str = "job";
 /// What jobs say of [`ENABLE_ACCESS_TOKEN`] whose scripts map the token.
 const TOKEN_BY_MAPPING: &str = "SecretVariable";
 
@@ -97,7 +100,8 @@ pub fn compose(job: QueueJob, facts: &Facts<'_>) -> JobMessage {
         job_id: request.job,
         job_display_name: request.name.clone(),
         job_name: facts.job_name.to_owned(),
-        job_container: None,
+        job_container: job.container.as_ref().map(|_| CONTAINER.to_owned()),
+        job_sidecar_containers: BTreeMap::new(),
         request_id: request.id,
         resources: Resources {
             endpoints: Vec::new(),
@@ -107,6 +111,11 @@ pub fn compose(job: QueueJob, facts: &Facts<'_>) -> JobMessage {
                 .map(|resolved| compose_repository(resolved, facts.base_url))
                 .collect(),
             secure_files: Vec::new(),
+            containers: job
+                .container
+                .iter()
+                .map(|image| Container::of_image(CONTAINER, image))
+                .collect(),
         },
         workspace: Some(Workspace::default()),
         mask,

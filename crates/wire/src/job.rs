@@ -30,6 +30,13 @@ pub struct JobMessage {
     /// An alias into the containers, when the job asks for one.
     #[serde(default)]
     pub job_container: Option<String>,
+    /// Containers beside the job's, by the name that it reaches them by; each an alias.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub job_sidecar_containers: BTreeMap<String, String>,
     /// Key of the job request calls.
     pub request_id: RequestId,
     /// Endpoints and repositories.
@@ -162,6 +169,40 @@ pub struct Resources {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub secure_files: Vec<SecureFile>,
+    /// Containers that the job, its steps or its services name.
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub containers: Vec<Container>,
+}
+
+/// A container by its alias.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// How the job refers to it.
+    pub alias: String,
+    /// `image`, and what a container engine is told beside.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub properties: BTreeMap<String, serde_json::Value>,
+}
+
+impl Container {
+    /// A container of an image.
+    pub fn of_image(alias: &str, image: &str) -> Self {
+        Self {
+            alias: alias.to_owned(),
+            properties: [("image".to_owned(), image.into())].into(),
+        }
+    }
+
+    /// Its image.
+    pub fn image(&self) -> Option<&str> {
+        let mut properties = self.properties.iter();
+        let (_, image) = properties.find(|(name, _)| name.eq_ignore_ascii_case("image"))?;
+        image.as_str()
+    }
 }
 
 /// A file that the service keeps for its jobs.

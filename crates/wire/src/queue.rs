@@ -35,6 +35,9 @@ pub struct QueueJob {
     /// Variables of the job.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, QueueVariable>,
+    /// The container image that the job needs; agents that run another refuse it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// The repository that `checkout: self` means, by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,

@@ -141,7 +141,7 @@ fn obey(outbox: &mut Outbox, line: &str) {
         }
         Parsed::Command(command) => match interpret(command, "/s") {
             Effect::AddSecret(secret) => {
-                let _ = outbox.add_secret(&secret);
+                let _ = outbox.add_secret_of_step(&secret);
                 return;
             }
             Effect::Issue { message, data, .. } => with_issue(message, data),

@@ -54,11 +54,6 @@ impl Outbox {
         }
     }
 
-    /// Adds a secret; what was written before stays as it is.
-    pub(crate) fn add_secret(&mut self, secret: &str) -> Added {
-        self.masker.add(secret)
-    }
-
     /// Adds secrets, which are indexed once; what is too short was warned about when the job began.
     pub(crate) fn add_secrets<'a>(&mut self, secrets: impl Iterator<Item = &'a str>) {
         let _ = self.masker.add_all(secrets);

@@ -3,7 +3,7 @@
 use super::{graph, steps, variables};
 use crate::expression::{Expression, Place};
 use crate::fields::{Fields, Spot, items};
-use crate::file::{Job, MAX_JOBS, ONLY_JOB, Pool, Variable};
+use crate::file::{Job, MAX_JOBS, ONLY_JOB, Pool, Variable, is_image};
 use crate::problem::{Mark, Problem};
 use crate::yaml::Value;
 use dayfly_wire::demand::Demand;
@@ -80,6 +80,7 @@ fn only_job(fields: &mut Fields, shared: &Shared) -> Result<Job, Problem> {
         timeout_in_minutes: None,
         cancel_timeout_in_minutes: None,
         pool,
+        container: container(fields)?,
         variables: shared.variables.clone(),
         steps: steps::steps(fields)?,
     })
@@ -119,6 +120,7 @@ fn job(
         timeout_in_minutes: fields.number("timeoutInMinutes", MAX_MINUTES)?,
         cancel_timeout_in_minutes: fields.number("cancelTimeoutInMinutes", MAX_MINUTES)?,
         pool,
+        container: container(&mut fields)?,
         variables: merged(&shared.variables, own_variables),
         steps: steps::steps(&mut fields)?,
     };
@@ -171,6 +173,32 @@ fn merged(shared: &[Variable], own: Vec<Variable>) -> Vec<Variable> {
     let mut merged: Vec<_> = shared.iter().filter(|each| !hides(each)).cloned().collect();
     merged.extend(own);
     merged
+}
+
+/// `container: IMAGE`, or a map with `image`.
+fn container(fields: &mut Fields) -> Result<Option<String>, Problem> {
+    let Some((node, key)) = fields.node("container") else {
+        return Ok(None);
+    };
+    let spot = if let Value::Text { text, .. } = &node.value {
+        Spot {
+            text: text.clone(),
+            at: node.at,
+            key,
+        }
+    } else {
+        let mut fields = Fields::of(node, &key)?;
+        let image = fields.label("image")?;
+        let image = image.ok_or_else(|| fields.problem("`image` is missing"))?;
+        fields.finish()?;
+        image
+    };
+    if !is_image(&spot.text) {
+        return Err(
+            spot.problem("the name of a container image is needed here, for example node:20")
+        );
+    }
+    Ok(Some(spot.text))
 }
 
 /// `pool: NAME`, or a map.

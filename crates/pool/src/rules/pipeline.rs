@@ -111,6 +111,7 @@ fn draft(
             display_name: Some(job.display_name.unwrap_or_else(|| job.name.clone())),
             demands: job.pool.demands,
             variables,
+            container: job.container,
             repository: Some(given.repository.to_owned()),
             reference: Some(given.version.to_owned()),
             timeout_in_minutes: job.timeout_in_minutes,

@@ -41,6 +41,7 @@ pub struct Times {
 pub fn check(job: &QueueJob) -> Result<Times, Refusal> {
     check_label("pool", Some(&job.pool))?;
     check_label("name", job.name.as_ref())?;
+    check_image(job.container.as_deref())?;
     check_label("displayName", job.display_name.as_ref())?;
     if let Some(priority) = job.priority.filter(|given| !PRIORITIES.contains(given)) {
         let (low, high) = PRIORITIES.into_inner();
@@ -125,6 +126,16 @@ pub fn check_url_name(what: &str, name: &str) -> Result<(), Refusal> {
         )));
     }
     Ok(())
+}
+
+/// An image as container engines name it.
+fn check_image(image: Option<&str>) -> Result<(), Refusal> {
+    match image {
+        Some(image) if !dayfly_pipeline::file::is_image(image) => Err(Refusal::invalid(
+            "container: the name of an image is needed, for example node:20",
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn check_variables(job: &QueueJob) -> Result<(), Refusal> {

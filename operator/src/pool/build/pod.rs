@@ -44,10 +44,14 @@ pub fn pod(
         .image
         .as_ref()
         .is_some_and(|image| *image != places.agent_image);
+    let image = job
+        .image
+        .clone()
+        .unwrap_or_else(|| places.agent_image.clone());
     let mut spec = PodSpec {
         containers: vec![
             job_container(job, foreign, places, pool),
-            agent_container(agent, identity, places, pool),
+            agent_container(agent, identity, places, pool, &image),
         ],
         restart_policy: Some("Never".to_owned()),
         automount_service_account_token: Some(false),
@@ -183,6 +187,7 @@ fn agent_container(
     identity: &str,
     places: &Places,
     pool: &ValidPool,
+    job_image: &str,
 ) -> Container {
     let mut environment = variables(&[
         ("DAYFLY_IDENTITY", identity),
@@ -193,6 +198,7 @@ fn agent_container(
         ("DAYFLY_WORK", "/dayfly/work"),
         ("DAYFLY_PAGES", "/dayfly/pages"),
         ("DAYFLY_TOKEN_FOR_TASKS", pool.token_for_tasks.as_str()),
+        ("DAYFLY_JOB_IMAGE", job_image),
     ]);
     if let Some(filter) = &places.agent_log {
         environment.extend(variables(&[("DAYFLY_LOG", filter)]));

@@ -5,6 +5,7 @@ use crate::args::TokenForTasks;
 use crate::host::frame::{FrameCodec, Limits};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::AgentId;
+use dayfly_wire::proxy::Proxy;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub(crate) struct Facts {
     pub(crate) machine_name: String,
     /// Certificates (PEM) beside the system's.
     pub(crate) ca_bundle: Option<String>,
+    /// The proxy that the service is reached through.
+    pub(crate) proxy: Option<Proxy>,
     /// The whole work volume.
     pub(crate) work: PathBuf,
     /// Where log pages wait.

@@ -57,6 +57,13 @@ impl Stored {
         Self::reaching(Reach::Collection, url, user, secret)
     }
 
+    /// A credential for a proxy; `None` when its URL is not one.
+    pub(crate) fn of_proxy(url: &str, user: &str, secret: &SecretText) -> Option<Self> {
+        let mut stored = Self::reaching(Reach::Repository, url, user, secret)?;
+        stored.path = String::new();
+        Some(stored)
+    }
+
     fn reaching(reach: Reach, url: &str, user: &str, secret: &SecretText) -> Option<Self> {
         let url = reqwest::Url::parse(url).ok()?;
         if !matches!(url.scheme(), "http" | "https") {

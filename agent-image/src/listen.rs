@@ -90,6 +90,7 @@ fn agent_client(claimed: &Claimed, key: &Arc<AgentKey>) -> Result<Client, Exit> 
         }))
         .user_agent(user_agent())
         .ca_bundle(identity.ca_bundle.clone())
+        .proxy(identity.proxy.clone())
         .build()
         .map_err(|error| {
             tracing::error!(%error, "failed to make the service's client");
@@ -152,6 +153,7 @@ fn facts(args: ListenArgs, claimed: &Claimed, step_host: &StepHost) -> Facts {
         agent_version: identity.agent_version.clone(),
         machine_name: machine_name(),
         ca_bundle: identity.ca_bundle.clone(),
+        proxy: identity.proxy.clone(),
         work: args.work,
         pages: args.pages,
         job_work: step_host.work.clone(),

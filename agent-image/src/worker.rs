@@ -23,6 +23,7 @@ pub(crate) mod patterns;
 pub(crate) mod place;
 pub(crate) mod plan;
 pub(crate) mod process;
+mod proxy;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod repository_credential;
@@ -154,6 +155,7 @@ fn destination(facts: &Facts, message: &JobMessage) -> Result<Destination, Start
         .credential(Credential::Bearer(token.duplicate()))
         .user_agent(concat!("dayfly-agent/", env!("CARGO_PKG_VERSION")))
         .ca_bundle(facts.ca_bundle.clone())
+        .proxy(facts.proxy.clone())
         .longest_call(facts.call_limit)
         .build()?;
     Ok(Destination {

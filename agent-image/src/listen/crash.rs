@@ -4,6 +4,7 @@ use super::incoming::Contact;
 use super::stage::Unreported;
 use super::user_agent;
 use crate::clock;
+use crate::control::Facts;
 use dayfly_client::{Client, Credential, Error};
 use dayfly_wire::error::key;
 use dayfly_wire::event::{JOB_COMPLETED, JobEvent};
@@ -17,16 +18,13 @@ const TRIES: u32 = 5;
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Adds the reason to the job's record and raises its end; whether the service has it.
-pub(crate) async fn report(
-    contact: &Contact,
-    unreported: &Unreported,
-    ca_bundle: Option<String>,
-) -> bool {
+pub(crate) async fn report(contact: &Contact, unreported: &Unreported, facts: &Facts) -> bool {
     tracing::error!(job = %contact.job, reason = unreported.reason, "reporting the job's end in the worker's place");
     let client = Client::builder(&contact.url)
         .credential(Credential::Bearer(contact.token.duplicate()))
         .user_agent(user_agent())
-        .ca_bundle(ca_bundle)
+        .ca_bundle(facts.ca_bundle.clone())
+        .proxy(facts.proxy.clone())
         .build();
     let client = match client {
         Ok(client) => client,

@@ -211,10 +211,10 @@ impl Driver {
 
     fn report_end(&self, unreported: Unreported) {
         let (events, contact) = (self.events.clone(), self.contact.clone());
-        let ca_bundle = self.facts.ca_bundle.clone();
+        let facts = self.facts.clone();
         tokio::spawn(async move {
             let reported = match contact {
-                Some(contact) => crash::report(&contact, &unreported, ca_bundle).await,
+                Some(contact) => crash::report(&contact, &unreported, &facts).await,
                 None => false,
             };
             let _ = events.send(Event::EndReported(reported).into()).await;

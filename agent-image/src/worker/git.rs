@@ -4,10 +4,12 @@
 use super::git_refs::{Fetch, by_commit, is_commit, local_name, other_reference};
 use super::lines::{Lines, Output};
 use super::process::until;
+use super::proxy::git_setting;
 use super::step::{Running, StepError};
 use crate::control::Facts;
 use crate::git_credential::Credentials;
 use crate::inherited;
+use dayfly_wire::proxy::Proxy;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -31,12 +33,20 @@ pub(crate) struct Git {
     agent_version: String,
     ca_file: Option<PathBuf>,
     helper: String,
+    /// The setting of the proxy, and what is reached without it.
+    proxy: Option<String>,
+    no_proxy: String,
     credential: OwnedFd,
 }
 
 impl Git {
     /// Prepares git; the credential goes to memory that only an inherited descriptor leads to.
-    pub(crate) fn new(facts: &Facts, home: PathBuf, credentials: &Credentials) -> io::Result<Self> {
+    pub(crate) fn new(
+        facts: &Facts,
+        home: PathBuf,
+        credentials: &Credentials,
+        url: &str,
+    ) -> io::Result<Self> {
         let memory = memfd_create("credential", MemfdFlags::CLOEXEC)?;
         let mut file = std::fs::File::from(memory);
         file.write_all(&credentials.to_bytes()?)?;
@@ -56,6 +66,15 @@ impl Git {
             agent_version: facts.agent_version.clone(),
             home,
             ca_file,
+            proxy: facts
+                .proxy
+                .as_ref()
+                .and_then(|proxy| git_setting(proxy, url)),
+            no_proxy: facts
+                .proxy
+                .as_ref()
+                .map(Proxy::no_proxy_text)
+                .unwrap_or_default(),
             credential,
         })
     }
@@ -284,6 +303,11 @@ impl Git {
             );
         if let Some(file) = &self.ca_file {
             command.env("GIT_SSL_CAINFO", file);
+        }
+        if let Some(setting) = &self.proxy {
+            command
+                .env("NO_PROXY", &self.no_proxy)
+                .args(["-c", setting]);
         }
         for (key, value) in &self.settings {
             command.arg("-c").arg(format!("{key}={value}"));

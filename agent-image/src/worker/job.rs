@@ -6,6 +6,7 @@ use super::finish;
 use super::listener::Listener;
 use super::place::WorkVolume;
 use super::plan::{self, Kind, Parts, Planned};
+use super::proxy;
 use super::record::RecordWriter;
 use super::report::sender::{Destination, Reporter, Sending};
 use super::result::{merge, merge_into_job, status_word};
@@ -76,6 +77,14 @@ impl Job {
         let architecture = crate::listen::architecture();
         for (name, value) in system_variables(&facts, &message, architecture) {
             variables.set_system(&name, &value);
+        }
+        if let Some(proxy) = &facts.proxy {
+            for (name, value) in proxy::variables(proxy) {
+                variables.set_system(name, &value);
+            }
+            if let Some(password) = &proxy.password {
+                variables.set_system_secret(proxy::PASSWORD, password);
+            }
         }
         let debug = variables.flag("system.debug");
         let record = RecordWriter::new(RecordId(message.job_id.0), Arc::clone(&reporter), debug);

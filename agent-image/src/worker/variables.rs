@@ -123,6 +123,11 @@ impl Variables {
         self.entries.remove(&key(name));
     }
 
+    /// Sets a secret variable that no step may change.
+    pub(crate) fn set_system_secret(&mut self, name: &str, value: &SecretText) {
+        self.put(name, value.expose(), true, true);
+    }
+
     /// Lets every step see a variable that came as a secret. What names it stays secret.
     pub(crate) fn reveal(&mut self, name: &str, value: &SecretText) {
         self.entries.remove(&key(name));

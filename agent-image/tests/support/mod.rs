@@ -6,6 +6,7 @@ pub mod operator;
 pub mod pod;
 pub mod proxy;
 pub mod tasks;
+pub mod tunnel;
 
 use dayfly_client::{AgentQuery, Client, Credential, PlanScope};
 use dayfly_keys::agent_key::AgentKey;
@@ -160,6 +161,7 @@ impl World {
             callback_token: SecretText::new(String::new()),
             idle_timeout_seconds: 0,
             ca_bundle: None,
+            proxy: None,
         }
     }
 

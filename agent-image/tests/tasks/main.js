@@ -26,6 +26,10 @@ const actions = {
     tl.warning('take care');
     tl.setResult(tl.TaskResult.Succeeded, `bash ended with ${code}`);
   },
+  async surroundings() {
+    const certificate = fs.readFileSync(process.env.NODE_EXTRA_CA_CERTS, 'utf8').includes('BEGIN CERTIFICATE');
+    console.log(`task sees ${process.env.HTTPS_PROXY} and ${certificate ? 'a' : 'no'} certificate`);
+  },
   async token() {
     const token = tl.getEndpointAuthorizationParameter('SYSTEMVSSCONNECTION', 'AccessToken', true);
     console.log(token ? `token of ${token.split('.').length} parts` : 'no token');

@@ -3,6 +3,8 @@
 use crate::auth::{Auth, Credential};
 use crate::clock::ServerClock;
 use crate::{Client, Inner};
+use dayfly_wire::proxy::Proxy;
+use dayfly_wire::secret::SecretText;
 use reqwest::redirect::Policy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,9 @@ pub enum BuildError {
     /// The CA bundle holds no certificate.
     #[error("failed to read the CA bundle: it must hold PEM certificates")]
     CaBundle,
+    /// The proxy's URL is not one; it may hold a secret, so it is not repeated.
+    #[error("failed to use the proxy's URL: it must be http(s)://host:port")]
+    Proxy,
     /// TLS could not be set up.
     #[error("failed to set up the HTTP client")]
     Http(#[source] reqwest::Error),
@@ -36,6 +41,7 @@ pub struct ClientBuilder {
     ca_bundle: Option<String>,
     attempts: u32,
     longest_call: Option<Duration>,
+    proxy: Option<Proxy>,
 }
 
 impl ClientBuilder {
@@ -47,6 +53,7 @@ impl ClientBuilder {
             ca_bundle: None,
             attempts: 1,
             longest_call: None,
+            proxy: None,
         }
     }
 
@@ -74,6 +81,12 @@ impl ClientBuilder {
         self
     }
 
+    /// The proxy; without one those of the environment (`HTTPS_PROXY`, `NO_PROXY`) are used.
+    pub fn proxy(mut self, proxy: Option<Proxy>) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
     /// The longest that a call may take, whatever its kind, and that an answer may be silent.
     pub fn longest_call(mut self, limit: Option<Duration>) -> Self {
         self.longest_call = limit;
@@ -97,6 +110,9 @@ impl ClientBuilder {
             }
             http = http.tls_certs_merge(certificates);
         }
+        if let Some(proxy) = &self.proxy {
+            http = through(http, proxy)?;
+        }
         let inner = Inner {
             http: http.build().map_err(BuildError::Http)?,
             base_url,
@@ -109,6 +125,27 @@ impl ClientBuilder {
             inner: Arc::new(inner),
         })
     }
+}
+
+fn through(
+    mut http: reqwest::ClientBuilder,
+    proxy: &Proxy,
+) -> Result<reqwest::ClientBuilder, BuildError> {
+    http = http.no_proxy();
+    let schemes = [
+        proxy.http.as_deref().map(reqwest::Proxy::http),
+        proxy.https.as_deref().map(reqwest::Proxy::https),
+    ];
+    for made in schemes.into_iter().flatten() {
+        let mut made = made.map_err(|_| BuildError::Proxy)?;
+        if let Some(user) = &proxy.user {
+            let password = proxy.password.as_ref().map_or("", SecretText::expose);
+            made = made.basic_auth(user, password);
+        }
+        let without = reqwest::NoProxy::from_string(&proxy.no_proxy_text());
+        http = http.proxy(made.no_proxy(without));
+    }
+    Ok(http)
 }
 
 fn checked_url(text: &str) -> Result<String, BuildError> {

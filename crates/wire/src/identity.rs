@@ -14,6 +14,7 @@
 use crate::agent::Capabilities;
 use crate::event::TaskResult;
 use crate::ids::{AgentId, ClientId, PoolId, RequestId};
+use crate::proxy::Proxy;
 use crate::secret::SecretText;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,9 @@ pub struct ClaimedIdentity {
     /// Certificates (PEM) that the service's chain may end in, beside the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<String>,
+    /// The proxy that the service is reached through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
 }
 
 /// A job was taken; the operator answers when no second one can be assigned.

@@ -27,6 +27,7 @@ pub mod log;
 pub mod message;
 pub mod overview;
 pub mod pool;
+pub mod proxy;
 pub mod queue;
 pub mod request;
 pub mod secret;

@@ -10,6 +10,7 @@ use crate::crd::connection::PoolConnectionSpec;
 use crate::metrics::Metrics;
 use dayfly_client::{Client, Error};
 use dayfly_keys::webhook::WebhookSecret;
+use dayfly_wire::proxy::Proxy;
 use dayfly_wire::secret::SecretText;
 use health::{Gate, Standing};
 use jiff::Timestamp;
@@ -26,6 +27,18 @@ pub struct Link {
     pub url: String,
     /// The CA bundle that agents need too.
     pub ca_bundle: Option<String>,
+    /// The proxy that agents need too.
+    pub proxy: Option<Proxy>,
+}
+
+/// How agents reach the service.
+pub struct Endpoint {
+    /// Its URL.
+    pub url: String,
+    /// Certificates beside the system's.
+    pub ca_bundle: Option<String>,
+    /// The proxy.
+    pub proxy: Option<Proxy>,
 }
 
 /// One connection.
@@ -130,12 +143,13 @@ impl Connection {
         }
     }
 
-    /// The service's URL and CA bundle, for agents; whoever claims an identity was allowed when it was made.
-    pub fn endpoint(&self) -> Option<(String, Option<String>)> {
-        self.lock()
-            .link
-            .as_ref()
-            .map(|link| (link.url.clone(), link.ca_bundle.clone()))
+    /// How the service is reached, for agents; whoever claims an identity was allowed when it was made.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        self.lock().link.as_ref().map(|link| Endpoint {
+            url: link.url.clone(),
+            ca_bundle: link.ca_bundle.clone(),
+            proxy: link.proxy.clone(),
+        })
     }
 
     /// The link, for what must be done whatever the grants say now.

@@ -4,10 +4,13 @@ use super::{Connection, Link};
 use crate::clock;
 use crate::context::Context;
 use crate::crd::conditions::{self, Reason, Verdict};
-use crate::crd::connection::{PoolConnection, PoolConnectionSpec, PoolConnectionStatus};
+use crate::crd::connection::{
+    PoolConnection, PoolConnectionSpec, PoolConnectionStatus, ProxySettings,
+};
 use crate::deadline::within;
 use dayfly_client::{Client, Credential};
 use dayfly_keys::webhook::WebhookSecret;
+use dayfly_wire::proxy::Proxy;
 use dayfly_wire::secret::SecretText;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -30,6 +33,7 @@ pub struct Source {
     spec: PoolConnectionSpec,
     secret_version: String,
     bundle_version: Option<String>,
+    proxy_version: Option<String>,
 }
 
 /// Between rounds.
@@ -185,8 +189,16 @@ async fn make(
         Some(bundle) => Some(config_map(context, &bundle.config_map_name, &bundle.key).await?),
         None => None,
     };
+    let (proxy_version, proxy) = match &spec.proxy {
+        Some(settings) => {
+            let (version, proxy) = proxy(context, settings).await?;
+            (version, Some(proxy))
+        }
+        None => (None, None),
+    };
     let source = Source {
         spec: spec.clone(),
+        proxy_version,
         secret_version,
         bundle_version: bundle.as_ref().map(|(version, _)| version.clone()),
     };
@@ -198,6 +210,7 @@ async fn make(
         .credential(Credential::Pat(value))
         .user_agent(concat!("dayfly-operator/", env!("CARGO_PKG_VERSION")))
         .ca_bundle(ca_bundle.clone())
+        .proxy(proxy.clone())
         .build()
         .map_err(|error| (Reason::InvalidConnection, error.to_string()))?;
     Ok(Some((
@@ -205,9 +218,37 @@ async fn make(
             client,
             url: spec.url.clone(),
             ca_bundle,
+            proxy,
         },
         source,
     )))
+}
+
+/// The proxy with its credential, and the version of the Secret that it came from.
+async fn proxy(
+    context: &Context,
+    settings: &ProxySettings,
+) -> Result<(Option<String>, Proxy), (Reason, String)> {
+    let ProxySettings {
+        http,
+        https,
+        no_proxy,
+        secret_name,
+    } = settings.clone();
+    let mut proxy = Proxy {
+        http,
+        https,
+        no_proxy,
+        ..Proxy::default()
+    };
+    let Some(name) = secret_name else {
+        return Ok((None, proxy));
+    };
+    let (version, user) = secret(context, &name, "username").await?;
+    let (_, password) = secret(context, &name, "password").await?;
+    proxy.user = Some(user.expose().to_owned());
+    proxy.password = Some(password);
+    Ok((Some(version), proxy))
 }
 
 async fn secret(

@@ -50,6 +50,9 @@ pub struct PoolConnectionSpec {
     /// Certificates that the service's chain may end in, beside the system's; looked up in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
+    /// The proxy that the service is reached through, by the operator and by agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxySettings>,
     /// Lets the service say that something changed, so that it need not be asked for it: `POST /hooks/wake`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
@@ -99,6 +102,40 @@ pub struct SecretKey {
     /// The key in it.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
+}
+
+/// A proxy, for each scheme.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("has(self.http) || has(self.https)")
+        .message("a proxy must be given: http, https or both"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ProxySettings {
+    /// The proxy's URL for http:// services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^https?://[^/@?#\\\\s]+$')")
+            .message("a proxy must be http(s)://host:port, without user and path"),
+    )]
+    pub http: Option<String>,
+    /// The proxy's URL for https:// services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 512))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^https?://[^/@?#\\\\s]+$')")
+            .message("a proxy must be http(s)://host:port, without user and path"),
+    )]
+    pub https: Option<String>,
+    /// Hosts, domains (with a dot in front) and networks that are reached without it.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub no_proxy: Vec<String>,
+    /// A Secret with the keys `username` and `password`; looked up in this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: Option<String>,
 }
 
 /// A key of a ConfigMap in the connection's namespace.
@@ -171,6 +208,7 @@ mod tests {
             allow_insecure: false,
             credentials: Credentials::default(),
             ca_bundle: None,
+            proxy: None,
             webhook: None,
             allow: allow
                 .iter()

@@ -116,7 +116,7 @@ fn answer(
     sealed: SealedIdentity,
 ) -> Result<ClaimedIdentity, ClaimRefusal> {
     let connection = context.connections.get(&owner.connection);
-    let (server_url, ca_bundle) = connection.endpoint().ok_or(ClaimRefusal::NotReady)?;
+    let endpoint = connection.endpoint().ok_or(ClaimRefusal::NotReady)?;
     let callback_token = context
         .sealing
         .keys()
@@ -128,7 +128,7 @@ fn answer(
         agent_name: claim.identity.clone(),
         pool_id: sealed.pool_id,
         token_url: sealed.authorization_url.clone(),
-        server_url,
+        server_url: endpoint.url,
         client_id: sealed.client_id,
         authorization_url: sealed.authorization_url,
         private_key: sealed.private_key,
@@ -137,7 +137,8 @@ fn answer(
         callback_token,
         // The operator decides when an idle agent leaves.
         idle_timeout_seconds: 0,
-        ca_bundle,
+        ca_bundle: endpoint.ca_bundle,
+        proxy: endpoint.proxy,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::worker::git_refs::Fetch;
 use crate::worker::git_submodules::Submodules;
 use crate::worker::job::Job;
 use crate::worker::place::inside;
+use crate::worker::proxy::git_credentials;
 use crate::worker::repository_credential::{credentials, kept_credential};
 use crate::worker::step::{Running, StepError};
 use dayfly_wire::event::TaskResult;
@@ -136,8 +137,10 @@ async fn stage(
         .private("git-home", &number)
         .map_err(volume)?;
     let with_submodules = submodules != Submodules::None;
-    let credentials = credentials(&step.job.message, repository, with_submodules)?;
-    let mut git = Git::new(&step.job.facts, home, &credentials)
+    let mut credentials = credentials(&step.job.message, repository, with_submodules)?;
+    credentials.0.extend(git_credentials(&step.job.facts));
+    let url = &repository.properties.url;
+    let mut git = Git::new(&step.job.facts, home, &credentials, url)
         .map_err(|problem| failed(format!("failed to prepare git: {problem}")))?;
     git.initialize(step, &mirror, &repository.properties.url)
         .await?;

@@ -3,7 +3,9 @@
 
 use crate::host::link::ProcessEvent;
 use crate::host::protocol::{Exit, FileKind, Program, Stream};
+use crate::worker::job::Job;
 use crate::worker::place::inside;
+use crate::worker::proxy;
 use crate::worker::result::status_word;
 use crate::worker::step::{Running, StepError};
 use crate::worker::system_connection;
@@ -11,7 +13,7 @@ use crate::worker::tasks::Task;
 use crate::worker::tasks::archive::fingerprint;
 use crate::worker::tasks::definition::{Handler, Stage};
 use crate::worker::tasks::environment::{Sources, TaskEnvironment, environment};
-use crate::worker::tasks::fetch::preload;
+use crate::worker::tasks::fetch::{ca_file, preload};
 use crate::worker::tasks::handler::{HandlerError, choose, major_version, needs_node};
 use crate::worker::tasks::inputs::{Inputs, inputs};
 use crate::worker::tasks::trust::{is_given_token, refusal};
@@ -238,6 +240,7 @@ fn task_environment(
         task_variables: job.task_variables.get(&step.planned.step.id),
         token,
         gives_token,
+        surroundings: surroundings(step.job)?,
         status: status_word(job.result),
     });
     for name in &made.dropped {
@@ -247,6 +250,15 @@ fn task_environment(
         ));
     }
     Ok(made)
+}
+
+/// The proxy, and the certificates beside the system's.
+fn surroundings(job: &Job) -> Result<Vec<(String, String)>, StepError> {
+    let mut surroundings = proxy::environment(job.facts.proxy.as_ref());
+    let file =
+        ca_file(job).map_err(|error| failed(format!("failed to prepare the task: {error}")))?;
+    surroundings.extend(file.map(|file| ("NODE_EXTRA_CA_CERTS".to_owned(), file)));
+    Ok(surroundings)
 }
 
 /// The task's working directory: what its handler says, else where the sources are.

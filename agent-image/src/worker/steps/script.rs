@@ -5,6 +5,7 @@ use super::power_shell::{PowerShell, call, command, preferences};
 use crate::host::protocol::{Exit, FileKind, Program};
 use crate::worker::artifacts::cannot_write;
 use crate::worker::plan::Kind;
+use crate::worker::proxy;
 use crate::worker::result::status_word;
 use crate::worker::step::{Running, StepError};
 use crate::worker::variables::{is_passable, is_too_long};
@@ -284,7 +285,8 @@ fn environment(step: &mut Running<'_>) -> (Vec<(String, String)>, bool) {
         secret |= expanded.secret;
         (name.trim().to_owned(), expanded.text.expose().to_owned())
     });
-    let mut environment: Vec<_> = mapped.collect();
+    let mut environment = proxy::environment(step.job.facts.proxy.as_ref());
+    environment.extend(mapped);
     environment.extend(variables.environment());
     environment.push((
         "agent.jobstatus".to_owned(),

@@ -50,6 +50,8 @@ pub(crate) struct Sources<'a> {
     /// The job's token, and whether the task is given it.
     pub(crate) token: &'a SecretText,
     pub(crate) gives_token: bool,
+    /// What every process of the job is told.
+    pub(crate) surroundings: Vec<(String, String)>,
     /// `agent.jobstatus`.
     pub(crate) status: &'static str,
 }
@@ -69,7 +71,7 @@ pub(crate) struct TaskEnvironment {
 /// Puts a task's environment together; later entries win over earlier ones of the same name.
 pub(crate) fn environment(sources: &Sources<'_>) -> TaskEnvironment {
     let mut environment = TaskEnvironment {
-        open: Vec::new(),
+        open: sources.surroundings.clone(),
         closed: BTreeMap::new(),
         secret: sources.gives_token,
         dropped: Vec::new(),
@@ -272,6 +274,7 @@ mod tests {
             task_variables: Some(&task_variables),
             token: &TOKEN.into(),
             gives_token,
+            surroundings: Vec::new(),
             status: "Succeeded",
         })
     }

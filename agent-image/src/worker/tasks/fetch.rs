@@ -19,6 +19,7 @@ const TRIES: u32 = 3;
 const DEFINITION: &str = "task.json";
 /// Puts what comes over the descriptor into the process's environment, before anything of the task is loaded.
 const PRELOAD: &str = include_str!("preload.cjs");
+const CA_NAME: &str = "ca.pem";
 pub(crate) const PRELOAD_NAME: &str = "preload.cjs";
 
 /// Why a task cannot be used; the text follows its name.
@@ -153,6 +154,19 @@ async fn try_download(
     }
     file.flush().await?;
     Ok(())
+}
+
+/// Where the certificates beside the system's are, as the job's container sees it.
+pub(crate) fn ca_file(job: &Job) -> io::Result<Option<String>> {
+    let Some(pem) = &job.facts.ca_bundle else {
+        return Ok(None);
+    };
+    let path = job.volume.tasks()?.join(CA_NAME);
+    if !path.exists() {
+        std::fs::write(&path, pem)?;
+    }
+    let tasks = job.facts.job_tasks.trim_end_matches('/');
+    Ok(Some(format!("{tasks}/{CA_NAME}")))
 }
 
 /// Where the preload is, as the job's container sees it.

@@ -252,11 +252,8 @@ async fn thousands_of_variables_and_of_secrets_cost_little() {
 #[tokio::test(flavor = "multi_thread")]
 async fn variables_that_no_program_can_be_started_with_are_named() {
     let world = World::start().await;
-    // More than the kernel takes of one, and of all; more than reaches the step host.
-    for (agent, (variables, length)) in [(1, 200 << 10), (40, 100 << 10), (60, 100 << 10)]
-        .into_iter()
-        .enumerate()
-    {
+    // More than the kernel takes of all; more than reaches the step host. One that is too long by itself is left out.
+    for (agent, (variables, length)) in [(40, 100 << 10), (60, 100 << 10)].into_iter().enumerate() {
         let job = json!({"steps": [
             {"script": "echo never", "displayName": "Script"},
             {"script": "echo never", "condition": "always()", "displayName": "Again"},

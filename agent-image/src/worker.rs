@@ -18,6 +18,7 @@ pub mod lines;
 pub(crate) mod listener;
 pub(crate) mod macros;
 pub mod mask;
+mod mask_expressions;
 pub(crate) mod obey;
 pub(crate) mod patterns;
 pub(crate) mod place;

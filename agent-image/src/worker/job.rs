@@ -386,7 +386,7 @@ fn warn_unmasked(record: &mut RecordWriter, unmasked: &Unmasked) {
     }
     if unmasked.expressions > 0 {
         record.warning(&format!(
-            "{} mask expressions of the service are more than plain texts and are not applied.",
+            "{} mask expressions of the service are not understood and not applied: at most 100 are, and none that looks around.",
             unmasked.expressions
         ));
     }

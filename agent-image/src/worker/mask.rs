@@ -3,6 +3,7 @@
 //! Every known form of a secret is searched for at once, overlapping hits included; hits that overlap or touch
 //! become one `***`.
 
+use crate::worker::mask_expressions::Expressions;
 use crate::worker::secret_forms::forms;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ pub const MASK: &str = "***";
 pub struct Masker {
     patterns: BTreeSet<String>,
     automaton: Option<AhoCorasick>,
+    expressions: Expressions,
     longest: usize,
     /// The secrets cannot be indexed: everything is masked.
     blind: bool,
@@ -78,6 +80,11 @@ impl Masker {
         self.patterns.contains(text)
     }
 
+    /// Masks what an expression matches; whether it is understood.
+    pub fn add_expression(&mut self, pattern: &str) -> bool {
+        self.expressions.add(pattern)
+    }
+
     /// The length in bytes of the longest text that is searched for.
     pub fn longest(&self) -> usize {
         self.longest
@@ -92,26 +99,27 @@ impl Masker {
         let mut masked = String::with_capacity(text.len());
         let mut end = 0;
         for range in ranges {
-            masked.push_str(&text[end..range.start]);
+            // An expression may match a part of a character.
+            let start = text.floor_char_boundary(range.start);
+            masked.push_str(&text[end..start.max(end)]);
             masked.push_str(MASK);
-            end = range.end;
+            end = text.ceil_char_boundary(range.end);
         }
         masked.push_str(&text[end..]);
         Cow::Owned(masked)
     }
 
-    /// Where secrets are, in order, merged. Patterns are UTF-8, so the ends lie on character boundaries.
+    /// Where secrets are, in order, merged.
     pub(crate) fn hits(&self, text: &[u8]) -> Vec<Range<usize>> {
         if self.blind {
             return std::iter::once(0..text.len()).collect();
         }
-        let Some(automaton) = &self.automaton else {
-            return Vec::new();
-        };
-        let mut found: Vec<Range<usize>> = automaton
-            .find_overlapping_iter(text)
-            .map(|hit| hit.range())
-            .collect();
+        let mut found = Vec::new();
+        if let Some(automaton) = &self.automaton {
+            let hits = automaton.find_overlapping_iter(text);
+            found.extend(hits.map(|hit| hit.range()));
+        }
+        self.expressions.find(text, &mut found);
         found.sort_unstable_by_key(|range| range.start);
         merge(found)
     }

@@ -30,7 +30,7 @@ const OPEN_PARAMETERS: [&str; 15] = [
 pub(crate) struct Unmasked {
     /// Variables whose value is too short.
     pub(crate) short: Vec<String>,
-    /// How many mask expressions are more than a literal text.
+    /// How many mask expressions are not understood.
     pub(crate) expressions: usize,
 }
 
@@ -58,6 +58,7 @@ pub(crate) fn add_all(masker: &mut Masker, message: &JobMessage) -> Unmasked {
         secrets.push(pattern.duplicate());
         match literal(pattern.expose()) {
             Some(text) => secrets.push(text.into()),
+            None if masker.add_expression(pattern.expose()) => {}
             None => unmasked.expressions += 1,
         }
     }
@@ -126,7 +127,8 @@ mod tests {
                 {"name": "other", "authorization":
                 {"scheme": "Token", "parameters": {"apitoken": "abcdef", "scope": "public"}}}],
                 "secureFiles": [{"id": "1", "name": "key", "ticket": "tick3t"}]},
-            "mask": [{"type": "regex", "value": "li\\.ter\\$al"}, {"type": "regex", "value": "s[ab]+"}],
+            "mask": [{"type": "regex", "value": "li\\.ter\\$al"}, {"type": "regex", "value": "s[ab]+t"},
+                {"type": "regex", "value": "(?<=a)b"}],
             "variables": {"pw": {"value": "hunter2", "isSecret": true},
                 "pin": {"value": "12", "isSecret": true}, "open": {"value": "visible"}}
         }))
@@ -143,6 +145,7 @@ mod tests {
         let header = STANDARD.encode("OAuth:eyJ.job.token");
         assert_eq!(masker.mask(&header), "***");
         assert_eq!(masker.mask("visible public"), "visible public");
+        assert_eq!(masker.mask("the saabt"), "the ***");
         assert_eq!(unmasked.short, ["pin"]);
         assert_eq!(unmasked.expressions, 1);
     }

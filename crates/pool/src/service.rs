@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::rules::limits::Limits;
 use crate::rules::news::News;
 use crate::rules::refusal::Refusal;
+use crate::store::counters::{self, Counter};
 use crate::store::dialect::{Conn, WriteTransaction};
 use crate::store::{Place, Store, StoreError, instance};
 use crate::throttle::Throttle;
@@ -241,6 +242,7 @@ impl Service {
             now: self.now(),
             news: News::default(),
             queue_changed: false,
+            change: None,
         })
     }
 }
@@ -253,6 +255,7 @@ pub struct Unit<'a> {
     pub now: Timestamp,
     news: News,
     queue_changed: bool,
+    change: Option<i64>,
 }
 
 impl<'a> Unit<'a> {
@@ -264,6 +267,18 @@ impl<'a> Unit<'a> {
     /// The service that the unit belongs to.
     pub fn service(&self) -> &'a Service {
         self.service
+    }
+
+    /// The number under which its records are changed: all that it changes becomes visible at once.
+    pub async fn change(&mut self) -> Result<i64, StoreError> {
+        match self.change {
+            Some(change) => Ok(change),
+            None => {
+                let change = counters::next(self.conn(), Counter::Change).await?;
+                self.change = Some(change);
+                Ok(change)
+            }
+        }
     }
 
     /// There will be something for this agent.

@@ -36,16 +36,18 @@ pub mod tasks;
 pub mod timelines;
 pub mod timing;
 pub mod web_sessions;
+mod writer;
 
 use crate::rules::news::News;
 use dialect::{Conn, Db, ReadConnection, WriteTransaction};
 use postgres::DatabaseUrl;
 pub use postgres::Listener;
-use sqlx::Executor;
+use sqlx::Connection;
 use sqlx::migrate::Migrator;
 use std::path::{Path, PathBuf};
 use timing::{DatabaseTimes, READ, WRITE};
 use uuid::Uuid;
+use writer::Writer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -111,8 +113,7 @@ pub enum Place {
 /// The database: many readers, one writer.
 pub struct Store {
     readers: sqlx::Pool<Db>,
-    // One connection: writers of this process queue here in order instead of colliding in the database.
-    writer: sqlx::Pool<Db>,
+    writer: Writer,
     /// What is shared with other replicas; none for SQLite, which one process uses.
     shared: Option<DatabaseUrl>,
     /// How long it takes.
@@ -130,12 +131,15 @@ impl Store {
 
     async fn open_sqlite(directory: &Path) -> Result<Self, StoreError> {
         let migrating = sqlite::lock(directory).await?;
-        let writer = sqlite::open(directory, 1).await?;
-        MIGRATIONS.run(&writer).await?;
+        let opening = sqlite::opening(directory)?;
+        let opened = |source| sqlite::failed(directory, source);
+        let mut conn = opening.connect().await.map_err(opened)?;
+        MIGRATIONS.run(&mut conn).await?;
+        conn.close().await?;
         drop(migrating);
         Ok(Self {
-            readers: sqlite::open(directory, sqlite::READERS).await?,
-            writer,
+            readers: opening.pool(sqlite::READERS).await.map_err(opened)?,
+            writer: Writer::new(opening, sqlite::BEGIN),
             shared: None,
             times: DatabaseTimes::default(),
         })
@@ -143,9 +147,10 @@ impl Store {
 
     async fn open_postgres(url: DatabaseUrl) -> Result<Self, StoreError> {
         url.migrate().await?;
+        let opening = url.opening();
         Ok(Self {
-            readers: url.open(postgres::READERS).await?,
-            writer: url.open(1).await?,
+            readers: opening.pool(postgres::READERS).await?,
+            writer: Writer::new(opening, postgres::BEGIN),
             shared: Some(url),
             times: DatabaseTimes::default(),
         })
@@ -162,13 +167,7 @@ impl Store {
     /// A transaction that may write; it is rolled back unless it is committed.
     pub async fn write(&self) -> Result<WriteTransaction, StoreError> {
         let waiting = self.times.wait(WRITE);
-        let transaction = if self.shared.is_none() {
-            self.writer.begin_with(sqlite::BEGIN).await?
-        } else {
-            let mut transaction = self.writer.begin_with(postgres::BEGIN).await?;
-            transaction.execute(postgres::LOCK).await?;
-            transaction
-        };
+        let transaction = self.writer.begin().await?;
         drop(waiting);
         Ok(self.times.timed(WRITE, transaction))
     }

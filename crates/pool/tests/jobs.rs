@@ -369,7 +369,10 @@ async fn an_administrator_ends_a_job_with_a_reason() {
         .timeline(&taken.scope(), queued.timeline_id)
         .await
         .unwrap();
-    let record = &timeline.records.unwrap()[0];
+    let mut records = timeline.records.unwrap().into_iter();
+    let record = records
+        .find(|record| record.id.0 == queued.job_id.0)
+        .expect("the job's record");
     assert_eq!(record.result, Some(TaskResult::Failed));
     assert_eq!(record.issues[0].message, "the pod was evicted");
     agent.see_cancellation(&session).await;

@@ -6,12 +6,19 @@ use crate::rules::{queue, request};
 use crate::service::{Failure, Unit};
 use crate::store::dialect::Conn;
 use crate::store::requests::QueuePlace;
-use crate::store::{agents, messages, requests};
+use crate::store::{agents, messages, requests, sessions};
 use dayfly_wire::ids::{AgentId, MessageId, PoolId, RequestId};
 use dayfly_wire::message::kind;
 
-/// Agents, and requests, that are looked at in one go: a long queue or a large pool is not loaded whole for one job.
+/// Agents, and requests, that are looked at first. Mostly the first will do.
+const FEW: i64 = 2;
+/// Those that are looked at in one go at most: a long queue or a large pool is not loaded whole for one job.
 const PAGE: i64 = 50;
+
+/// How many are looked at after so many did not do.
+fn more(few: i64) -> i64 {
+    few.saturating_mul(5).min(PAGE)
+}
 
 /// How many jobs run, and how many may.
 pub async fn load(conn: &mut Conn, limit: Option<i64>) -> Result<Load, Failure> {
@@ -43,16 +50,18 @@ pub async fn dispatch_freed(unit: &mut Unit<'_>, pool: PoolId) -> Result<(), Fai
 pub async fn dispatch_pool(unit: &mut Unit<'_>, pool: PoolId) -> Result<(), Failure> {
     let now = unit.now;
     let mut agent = AgentId(0);
+    let mut size = FEW;
     loop {
         let first = requests::waiting(unit.conn(), pool, QueuePlace::START, 1).await?;
         if first.is_empty() || room(unit).await? == 0 {
             return Ok(());
         }
-        let idle = agents::idle(unit.conn(), pool, now, agent, PAGE).await?;
+        let idle = agents::idle(unit.conn(), pool, now, agent, size).await?;
         let Some(last) = idle.last() else {
             return Ok(());
         };
         agent = last.id;
+        size = more(size);
         serve(unit, pool, idle).await?;
     }
 }
@@ -60,12 +69,14 @@ pub async fn dispatch_pool(unit: &mut Unit<'_>, pool: PoolId) -> Result<(), Fail
 /// Goes through the queue with these agents until each has a job or none is left for it.
 async fn serve(unit: &mut Unit<'_>, pool: PoolId, mut idle: Vec<Agent>) -> Result<(), Failure> {
     let mut after = QueuePlace::START;
+    let mut size = FEW;
     while !idle.is_empty() && room(unit).await? > 0 {
-        let mut waiting = requests::waiting(unit.conn(), pool, after, PAGE).await?;
+        let mut waiting = requests::waiting(unit.conn(), pool, after, size).await?;
         let Some(last) = waiting.last() else {
             return Ok(());
         };
         after = QueuePlace::after(last);
+        size = more(size);
         assign(unit, &mut waiting, &mut idle).await?;
     }
     Ok(())
@@ -75,13 +86,15 @@ async fn serve(unit: &mut Unit<'_>, pool: PoolId, mut idle: Vec<Agent>) -> Resul
 pub async fn dispatch_request(unit: &mut Unit<'_>, waiting: Request) -> Result<Request, Failure> {
     let now = unit.now;
     let mut agent = AgentId(0);
+    let mut size = FEW;
     let mut waiting = [waiting];
     while room(unit).await? > 0 {
-        let mut idle = agents::idle(unit.conn(), waiting[0].pool, now, agent, PAGE).await?;
+        let mut idle = agents::idle(unit.conn(), waiting[0].pool, now, agent, size).await?;
         let Some(last) = idle.last() else {
             break;
         };
         agent = last.id;
+        size = more(size);
         assign(unit, &mut waiting, &mut idle).await?;
         if !waiting[0].is_waiting() {
             break;
@@ -106,6 +119,7 @@ async fn assign(
         };
         request::assign(waiting, agent, now);
         requests::update(unit.conn(), waiting).await?;
+        sessions::count_held(unit.conn(), agent.id).await?;
         send(unit, agent, kind::JOB, waiting.id, String::new()).await?;
         unit.wake_followers(waiting.id);
         busy.push(agent.id);

@@ -6,7 +6,6 @@ use crate::rules::entities::{Request, Session};
 use crate::rules::request::{self, Cancelled};
 use crate::rules::timeline;
 use crate::service::{Failure, Unit};
-use crate::store::counters::{self, Counter};
 use crate::store::{StoreError, agents, messages, records, requests, sessions};
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{AgentId, JobId, RecordId, TimelineId};
@@ -49,6 +48,9 @@ pub async fn close_request(
         return Ok(false);
     }
     requests::update(unit.conn(), ended).await?;
+    if let Some(agent) = ended.agent {
+        sessions::count_held(unit.conn(), agent).await?;
+    }
     messages::delete_of_request(unit.conn(), ended.id).await?;
     if by == EndedBy::Service && request::is_with_agent(ended) {
         let body = request::cancellation(ended);
@@ -104,6 +106,7 @@ pub async fn withdraw_from(unit: &mut Unit<'_>, agent: AgentId) -> Result<(), Fa
     if let Some(mut held) = held.filter(request::is_withdrawable) {
         request::withdraw(&mut held);
         requests::update(unit.conn(), &held).await?;
+        sessions::count_held(unit.conn(), agent).await?;
         messages::delete_of_request(unit.conn(), held.id).await?;
         unit.wake_followers(held.id);
     }
@@ -151,7 +154,7 @@ pub async fn put_record(
     existing: Option<Record>,
     patch: Record,
 ) -> Result<Record, StoreError> {
-    let change = counters::next(unit.conn(), Counter::Change).await?;
+    let change = unit.change().await?;
     let merged = timeline::merge(existing, patch, change, unit.now);
     records::put(unit.conn(), timeline, &merged).await?;
     Ok(merged)

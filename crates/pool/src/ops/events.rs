@@ -1,7 +1,7 @@
 //! Plan events: the worker reports the end of its job.
 
 use super::endings::{EndedBy, end_request};
-use super::plans::{PlanPath, existing_plan, running_request};
+use super::plans::{PlanPath, running_in_plan};
 use crate::rules::access::{Caller, require_plan_writer};
 use crate::rules::refusal::{Kind, Refusal};
 use crate::service::{Failure, Service};
@@ -28,8 +28,7 @@ impl Service {
             .into());
         }
         let mut unit = self.begin().await?;
-        existing_plan(unit.conn(), path).await?;
-        let mut request = running_request(&mut unit, claims).await?;
+        let mut request = running_in_plan(&mut unit, path, claims).await?;
         if event.agent_shutting_down
             && let Some(agent) = request.agent
         {

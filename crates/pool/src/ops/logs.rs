@@ -1,6 +1,6 @@
 //! Stored logs: make, append, read by lines.
 
-use super::plans::{PlanPath, existing_plan, running_request};
+use super::plans::{PlanPath, existing_plan, running_in_plan};
 use crate::rules::access::{Caller, require_plan_reader, require_plan_writer};
 use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::{limits, log, timeline};
@@ -35,8 +35,7 @@ impl Service {
     ) -> Result<LogReference, Failure> {
         let claims = require_plan_writer(caller, path.plan)?;
         let mut unit = self.begin().await?;
-        existing_plan(unit.conn(), path).await?;
-        running_request(&mut unit, claims).await?;
+        running_in_plan(&mut unit, path, claims).await?;
         let name: String = draft
             .path
             .unwrap_or_default()
@@ -62,8 +61,7 @@ impl Service {
     ) -> Result<LogReference, Failure> {
         let claims = require_plan_writer(caller, path.plan)?;
         let mut unit = self.begin().await?;
-        existing_plan(unit.conn(), path).await?;
-        running_request(&mut unit, claims).await?;
+        running_in_plan(&mut unit, path, claims).await?;
         let mut log = existing_log(unit.conn(), path.plan, id).await?;
         timeline::check_maker(claims.job, log.job, &format!("log {id}"))?;
         let most = self.settings.limits.log_bytes;

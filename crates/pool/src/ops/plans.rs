@@ -12,7 +12,7 @@ use crate::rules::refusal::{Kind, Refusal};
 use crate::rules::timeline::{belongs_to, check_maker};
 use crate::service::{Failure, Service, Unit};
 use crate::store::dialect::Conn;
-use crate::store::{feeds, plans, projects, records, requests, timelines};
+use crate::store::{feeds, plans, records, requests, timelines};
 use dayfly_wire::ids::{JobId, PlanId, RecordId, TimelineId};
 use dayfly_wire::log::FeedLines;
 use dayfly_wire::timeline::{Record, Timeline};
@@ -64,8 +64,7 @@ impl Service {
     ) -> Result<Timeline, Failure> {
         let claims = require_plan_writer(caller, path.plan)?;
         let mut unit = self.begin().await?;
-        let plan = existing_plan(unit.conn(), path).await?;
-        running_request(&mut unit, claims).await?;
+        let plan = running_in_plan(&mut unit, path, claims).await?.plan;
         let id = if draft.id.0.is_nil() {
             TimelineId(Uuid::new_v4())
         } else {
@@ -142,9 +141,8 @@ impl Service {
             return Err(limits::too_many("a call", "records", most).into());
         }
         let mut unit = self.begin().await?;
-        let plan = existing_plan(unit.conn(), path).await?;
+        let plan = running_in_plan(&mut unit, path, claims).await?.plan;
         writable_timeline(unit.conn(), &plan, timeline, claims.job).await?;
-        running_request(&mut unit, claims).await?;
         let mut room = MAX_RECORDS - records::count(unit.conn(), timeline).await?;
         let mut merged = Vec::with_capacity(patches.len());
         for patch in patches {
@@ -215,12 +213,20 @@ impl Service {
 /// The plan that a path names, or the refusal that says that it is not there.
 pub async fn existing_plan(conn: &mut Conn, path: &PlanPath) -> Result<Plan, Failure> {
     let plan = plans::by_id(conn, path.plan).await?;
-    let project = projects::find(conn, &path.project).await?;
-    let (Some(plan), Some(project)) = (plan, project) else {
-        return Err(plan_not_found(path.plan).into());
-    };
-    require_plan_of_project(&plan, project.id, &path.hub)?;
+    let plan = plan.ok_or_else(|| plan_not_found(path.plan))?;
+    require_plan_of_project(&plan, &path.project, &path.hub)?;
     Ok(plan)
+}
+
+/// The request of a job token that writes to the plan which a path names.
+pub async fn running_in_plan(
+    unit: &mut Unit<'_>,
+    path: &PlanPath,
+    claims: &JobClaims,
+) -> Result<Request, Failure> {
+    let request = running_request(unit, claims).await?;
+    require_plan_of_project(&request.plan, &path.project, &path.hub)?;
+    Ok(request)
 }
 
 /// The request of a job token, within the unit that relies on its running.

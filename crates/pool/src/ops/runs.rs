@@ -107,11 +107,11 @@ pub async fn create_run(unit: &mut Unit<'_>, new: NewRun) -> Result<Created, Fai
         };
         runs::insert_job(unit.conn(), run.plan.build, &kept, &sealed).await?;
         let timeline = run.plan.timeline;
-        put(unit, timeline, timeline::phase(&run.plan, &kept)).await?;
-        put(unit, timeline, timeline::pending(&kept)).await?;
+        put_record(unit, timeline, None, timeline::phase(&run.plan, &kept)).await?;
+        put_record(unit, timeline, None, timeline::pending(&kept)).await?;
         jobs.push(kept);
     }
-    put(unit, run.plan.timeline, timeline::stage(&run)).await?;
+    put_record(unit, run.plan.timeline, None, timeline::stage(&run)).await?;
     advance(unit, run, jobs, at_once).await
 }
 

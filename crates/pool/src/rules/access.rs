@@ -337,8 +337,12 @@ pub fn require_plan_reader(caller: &Caller, plan: PlanId) -> Result<(), Refusal>
 }
 
 /// The plan lies in the project that the path names.
-pub fn require_plan_of_project(plan: &Plan, project: ProjectId, hub: &str) -> Result<(), Refusal> {
-    if plan.project == project && hub.eq_ignore_ascii_case("build") {
+pub fn require_plan_of_project(plan: &Plan, project: &str, hub: &str) -> Result<(), Refusal> {
+    let is_its_project = match project.parse::<ProjectId>() {
+        Ok(id) => plan.project == id,
+        Err(_) => plan.project_name.to_lowercase() == project.to_lowercase(),
+    };
+    if is_its_project && hub.eq_ignore_ascii_case("build") {
         Ok(())
     } else {
         Err(plan_not_found(plan.id))

@@ -171,11 +171,13 @@ pub async fn find(
     pool: PoolId,
     id: AgentId,
 ) -> Result<Option<Listed>, StoreError> {
-    let row = sqlx::query(select_listed!("WHERE agents.id = $1 AND pool_id = $2"))
-        .bind(id.0)
-        .bind(pool.0)
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::query(select_listed!(
+        "WHERE agents.id = $1 AND agents.pool_id = $2"
+    ))
+    .bind(id.0)
+    .bind(pool.0)
+    .fetch_optional(conn)
+    .await?;
     row.as_ref().map(listed).transpose()
 }
 
@@ -186,10 +188,15 @@ pub async fn of_pool(
     name: Option<&str>,
 ) -> Result<Vec<Listed>, StoreError> {
     let query = match name {
-        Some(name) => sqlx::query(select_listed!("WHERE pool_id = $1 AND name_key = $2"))
-            .bind(pool.0)
-            .bind(name_key(name)),
-        None => sqlx::query(select_listed!("WHERE pool_id = $1 ORDER BY agents.id")).bind(pool.0),
+        Some(name) => sqlx::query(select_listed!(
+            "WHERE agents.pool_id = $1 AND name_key = $2"
+        ))
+        .bind(pool.0)
+        .bind(name_key(name)),
+        None => sqlx::query(select_listed!(
+            "WHERE agents.pool_id = $1 ORDER BY agents.id"
+        ))
+        .bind(pool.0),
     };
     let rows = query.fetch_all(conn).await?;
     rows.iter().map(listed).collect()
@@ -203,7 +210,7 @@ pub async fn page(
     size: i64,
 ) -> Result<Vec<Listed>, StoreError> {
     let rows = sqlx::query(select_listed!(
-        "WHERE pool_id = $1 AND agents.id > $2 ORDER BY agents.id LIMIT $3"
+        "WHERE agents.pool_id = $1 AND agents.id > $2 ORDER BY agents.id LIMIT $3"
     ))
     .bind(pool.0)
     .bind(after.0)
@@ -222,12 +229,11 @@ pub async fn idle(
     size: i64,
 ) -> Result<Vec<Agent>, StoreError> {
     let rows = sqlx::query(
-        "SELECT agents.* FROM agents JOIN sessions ON sessions.agent_id = agents.id \
-         WHERE agents.pool_id = $1 AND agents.id > $3 AND agents.enabled = 1 AND sessions.leaving = 0 \
+        "SELECT agents.* FROM sessions JOIN agents ON agents.id = sessions.agent_id \
+         WHERE sessions.pool_id = $1 AND sessions.agent_id > $3 AND sessions.held = 0 AND sessions.leaving = 0 \
+         AND sessions.last_seen_at > $2 AND agents.enabled = 1 \
          AND NOT (agents.single_use = 1 AND agents.jobs_taken > 0) \
-         AND sessions.last_seen_at > $2 AND NOT EXISTS (SELECT 1 FROM requests \
-         WHERE requests.agent_id = agents.id AND requests.finished_at IS NULL) \
-         ORDER BY agents.id LIMIT $4",
+         ORDER BY sessions.agent_id LIMIT $4",
     )
     .bind(pool.0)
     .bind(millis(now - session::LIFE))

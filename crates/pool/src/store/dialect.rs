@@ -5,11 +5,12 @@
 
 use super::StoreError;
 use super::timing::Timed;
+use super::writer::Write;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyConnection, ColumnIndex, Decode, Executor, Pool, Row as _, Type};
+use sqlx::{AnyConnection, ColumnIndex, Connection, Decode, Executor, Pool, Row as _, Type};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,26 +23,57 @@ pub type Row = AnyRow;
 /// A borrowed connection for reading.
 pub type ReadConnection = Timed<sqlx::pool::PoolConnection<Db>>;
 /// A transaction that may write.
-pub type WriteTransaction = Timed<sqlx::Transaction<'static, Db>>;
+pub type WriteTransaction = Timed<Write>;
 
 /// How long somebody waits for a connection.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Connections that each begin with the statements `first`.
-pub(super) async fn connect(
+/// How connections are opened.
+#[derive(Clone)]
+pub(super) struct Opening {
     options: AnyConnectOptions,
-    connections: u32,
+    /// The statements that each begins with.
     first: &'static str,
-) -> Result<Pool<Db>, sqlx::Error> {
-    sqlx::any::install_default_drivers();
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(WAIT)
-        .after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(first).await.map(drop) })
-        })
-        .connect_with(options)
-        .await
+    /// Whether a connection that nobody uses may end, and is asked before it is lent.
+    can_be_lost: bool,
+}
+
+impl Opening {
+    pub(super) fn new(options: AnyConnectOptions, first: &'static str, can_be_lost: bool) -> Self {
+        sqlx::any::install_default_drivers();
+        Self {
+            options,
+            first,
+            can_be_lost,
+        }
+    }
+
+    /// Opens one connection.
+    pub(super) async fn connect(&self) -> Result<Conn, sqlx::Error> {
+        let mut conn = Conn::connect_with(&self.options).await?;
+        conn.execute(self.first).await?;
+        Ok(conn)
+    }
+
+    /// Opens a pool of connections.
+    pub(super) async fn pool(&self, connections: u32) -> Result<Pool<Db>, sqlx::Error> {
+        let first = self.first;
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(WAIT)
+            .after_connect(move |connection, _| {
+                Box::pin(async move { connection.execute(first).await.map(drop) })
+            })
+            .test_before_acquire(self.can_be_lost)
+            .connect_with(self.options.clone())
+            .await
+    }
+}
+
+/// Whether a statement failed because others were at it for too long; the connection is as good as before.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| super::sqlite::is_busy(&code) || code == super::postgres::LOCK_TIMEOUT)
 }
 
 /// A date as a column.

@@ -3,18 +3,22 @@
 //! Its URL holds the password: it is read from a file, and neither shown nor written anywhere.
 
 use super::StoreError;
-use super::dialect::{Conn, Db, connect};
+use super::dialect::{Conn, Opening};
 use sqlx::any::AnyConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Pool};
+use sqlx::{ConnectOptions, Connection};
 use std::path::Path;
 
 /// Connections for reading, of each replica.
 pub(super) const READERS: u32 = 8;
-/// Each statement sees what was committed before it, and the lock is taken before anything is read.
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-/// One writer at a time among all replicas, as in SQLite: no operation sees another one's half, none is repeated.
-pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock(110386840822905)";
+/// Each statement sees what was committed before it, and the lock is taken before anything is read: there is one writer
+/// at a time among all replicas, as in SQLite. No operation sees another one's half, none is repeated.
+pub(super) const BEGIN: &[&str] = &[
+    "BEGIN ISOLATION LEVEL READ COMMITTED",
+    "SELECT pg_advisory_xact_lock(110386840822905)",
+];
+/// The code of an error: another replica had the lock for too long.
+pub(super) const LOCK_TIMEOUT: &str = "55P03";
 
 /// A replica that hangs in the middle of a transaction loses it, and the lock, after a while.
 const FIRST: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
@@ -56,9 +60,9 @@ impl DatabaseUrl {
             })
     }
 
-    /// Opens connections.
-    pub(super) async fn open(&self, connections: u32) -> Result<Pool<Db>, StoreError> {
-        Ok(connect(self.0.clone(), connections, FIRST).await?)
+    /// How connections to it are opened.
+    pub(super) fn opening(&self) -> Opening {
+        Opening::new(self.0.clone(), FIRST, true)
     }
 
     /// Brings the schema up to date. Replicas that start at once do it one after the other, without a limit of time.

@@ -22,8 +22,8 @@ fn session(row: &Row) -> Result<Session, StoreError> {
 /// Keeps a new session.
 pub async fn insert(conn: &mut Conn, session: &Session) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO sessions (id, agent_id, owner_name, sealed_key, leaving, created_at, last_seen_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO sessions (id, agent_id, owner_name, sealed_key, leaving, created_at, last_seen_at, pool_id) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, pool_id FROM agents WHERE id = $2",
     )
     .bind(session.id.to_string())
     .bind(session.agent.0)
@@ -32,6 +32,18 @@ pub async fn insert(conn: &mut Conn, session: &Session) -> Result<(), StoreError
     .bind(i64::from(session.leaving))
     .bind(millis(session.created_at))
     .bind(millis(session.last_seen_at))
+    .execute(&mut *conn)
+    .await?;
+    count_held(conn, session.agent).await
+}
+
+/// Counts what the agent holds, after that changed: whom a job could be given to is found by it.
+pub async fn count_held(conn: &mut Conn, agent: AgentId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE sessions SET held = (SELECT COUNT(*) FROM requests \
+         WHERE requests.agent_id = $1 AND requests.finished_at IS NULL) WHERE agent_id = $1",
+    )
+    .bind(agent.0)
     .execute(conn)
     .await?;
     Ok(())

@@ -1,9 +1,8 @@
 //! The database as a file of the data directory, for one process.
 
 use super::StoreError;
-use super::dialect::{Conn, Db, connect};
+use super::dialect::{Conn, Opening};
 use sqlx::ConnectOptions;
-use sqlx::Pool;
 use sqlx::any::AnyConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use std::fs::File;
@@ -18,29 +17,43 @@ const LOCK: &str = "migration.lock";
 /// Connections for reading.
 pub(super) const READERS: u32 = 4;
 /// Takes the write lock at once: a transaction that reads first and then writes never has to be repeated.
-pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const BEGIN: &[&str] = &["BEGIN IMMEDIATE"];
+/// The primary code of an error: another process has the lock.
+const BUSY: i32 = 5;
 
 /// A writer waits for another process. With a write-ahead log, `synchronous = NORMAL` loses no transaction when the
 /// process dies, only when the machine does.
 const FIRST: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
                      PRAGMA foreign_keys = ON";
 
-/// Opens the database. Its files are for this user alone: they hold hashes of tokens, and what jobs wrote.
-pub(super) async fn open(directory: &Path, connections: u32) -> Result<Pool<Db>, StoreError> {
-    let path = directory.join(FILE);
-    let opened = async {
+/// Whether a code says that another process had the lock for too long. Its lowest byte is the primary code.
+pub(super) fn is_busy(code: &str) -> bool {
+    code.parse::<i32>().is_ok_and(|code| code & 0xff == BUSY)
+}
+
+/// Makes the database's file if it is not there. It is for this user alone: it holds hashes of tokens, and what jobs
+/// wrote.
+pub(super) fn opening(directory: &Path) -> Result<Opening, StoreError> {
+    let prepared = || {
+        let path = directory.join(FILE);
         std::fs::OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
             .open(&path)?;
         let file = SqliteConnectOptions::new().filename(std::path::absolute(&path)?);
-        let options = AnyConnectOptions::from_url(&file.to_url_lossy())?;
-        connect(options, connections, FIRST).await
+        AnyConnectOptions::from_url(&file.to_url_lossy())
     };
-    opened
-        .await
-        .map_err(|source| StoreError::Open { path, source })
+    let options = prepared().map_err(|source| failed(directory, source))?;
+    Ok(Opening::new(options, FIRST, false))
+}
+
+/// Why the database of a directory could not be opened.
+pub(super) fn failed(directory: &Path, source: sqlx::Error) -> StoreError {
+    StoreError::Open {
+        path: directory.join(FILE),
+        source,
+    }
 }
 
 /// Writes the database to an empty file. Writers go on meanwhile.

@@ -1,6 +1,7 @@
 //! How long the database takes: who borrows a connection is timed, while waiting for it and until it is given back.
 
-use super::dialect::{Conn, Db};
+use super::dialect::Conn;
+use super::writer::Write;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
@@ -100,7 +101,7 @@ impl<C: DerefMut<Target = Conn>> DerefMut for Timed<C> {
     }
 }
 
-impl Timed<sqlx::Transaction<'static, Db>> {
+impl Timed<Write> {
     /// Makes it so.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let Self { connection, timer } = self;

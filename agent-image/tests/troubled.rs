@@ -37,11 +37,24 @@ fn download() -> Value {
     artifact(builtin::DOWNLOAD_ARTIFACT, "Download", &inputs)
 }
 
+/// How long the agent waits for one call, and goes on trying, in seconds.
+#[derive(Clone, Copy)]
+struct Patience {
+    call: u32,
+    trouble: u32,
+}
+
+/// Far longer than any call takes here.
+const PATIENT: u32 = 20;
+/// As long as each call that stalls costs.
+const IMPATIENT: u32 = 4;
+
 /// An agent that loses patience sooner than others, and a job of these steps.
-async fn begun(world: &World, seconds: u32, steps: Value) -> (AgentProcesses, QueuedJob) {
+async fn begun(world: &World, patience: Patience, steps: Value) -> (AgentProcesses, QueuedJob) {
     let identity = world.identity("agent-1", false).await;
-    let limit = seconds.to_string();
-    let more = ["--call-limit", "2", "--trouble-limit", &limit];
+    let call = patience.call.to_string();
+    let trouble = patience.trouble.to_string();
+    let more = ["--call-limit", &call, "--trouble-limit", &trouble];
     let agent = world.agent_that(&identity, &more);
     (agent, world.queue(json!({"steps": steps})).await)
 }
@@ -58,7 +71,12 @@ async fn everything_arrives_through(trouble: Trouble, calls: &[(&'static str, &'
         publish(), download(),
         {"bash": "cd $AGENT_TEMPDIRECTORY && diff -r made back && echo all is the same"},
     ]);
-    let (mut agent, job) = begun(&world, 600, steps).await;
+    let call = match trouble {
+        Trouble::Stall | Trouble::StallHalfway => IMPATIENT,
+        Trouble::Status(_) | Trouble::Wait(_) | Trouble::HalfAnswer => PATIENT,
+    };
+    let patience = Patience { call, trouble: 600 };
+    let (mut agent, job) = begun(&world, patience, steps).await;
     let outcome = world.outcome(&job).await;
     assert_eq!(agent.exit().await.code(), Some(0));
     assert_eq!(outcome.result, TaskResult::Succeeded, "{}", outcome.log);
@@ -96,12 +114,18 @@ async fn a_service_that_stalls_holds_the_job_up_for_a_while_only() {
     everything_arrives_through(Trouble::StallHalfway, &[LOG, UPLOAD, DOWNLOAD, TASK_ZIP]).await;
 }
 
+/// Gives up soon on what never succeeds.
+const GIVES_UP: Patience = Patience {
+    call: PATIENT,
+    trouble: 8,
+};
+
 /// A job while these calls never succeed.
 async fn without(call: (&'static str, &'static str), steps: Value) -> (Outcome, String) {
     let (world, troubled) = World::in_trouble().await;
     world.upload(&definition(TASK)).await;
     troubled.trouble(call, Trouble::Status(500), None);
-    let (mut agent, job) = begun(&world, 8, steps).await;
+    let (mut agent, job) = begun(&world, GIVES_UP, steps).await;
     let outcome = world.outcome(&job).await;
     assert_eq!(agent.exit().await.code(), Some(0));
     assert_eq!(troubled.not_met(), [""; 0]);
@@ -162,7 +186,7 @@ async fn records_that_never_arrive_fail_the_job() {
 async fn an_end_that_never_arrives_is_an_exit_code_of_its_own() {
     let (world, troubled) = World::in_trouble().await;
     troubled.trouble(END, Trouble::Status(500), None);
-    let (mut agent, _) = begun(&world, 1, json!([{"bash": "echo one"}])).await;
+    let (mut agent, _) = begun(&world, GIVES_UP, json!([{"bash": "echo one"}])).await;
     assert_eq!(agent.exit().await.code(), Some(75));
     let log = agent.agent_log();
     assert!(

@@ -35,7 +35,7 @@ pub const PROJECT: &str = "demo";
 fn limit() -> Duration {
     let given = std::env::var("DAYFLY_TEST_LIMIT").ok();
     let seconds = given.and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(60))
+    Duration::from_secs(seconds.unwrap_or(120))
 }
 
 /// The agent, under a path that the agent's user can reach: the checkout may lie in root's home.

@@ -138,7 +138,12 @@ fn what_is_not_taken_is_refused_with_its_place() {
         (step("enabled: maybe"), 4, 12, "steps[0].enabled"),
         (step("env: x"), 4, 8, "steps[0].env"),
         (step("target: host"), 4, 11, "steps[0].target"),
-        (step("target: {container: x}"), 4, 11, "steps[0].target"),
+        (
+            step("target: {container: x}"),
+            4,
+            12,
+            "steps[0].target.container",
+        ),
         (
             step("displayName: ${{ parameters.x }}"),
             4,

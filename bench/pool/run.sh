@@ -3,20 +3,21 @@
 #   bench/pool/run.sh [ARGUMENTS OF dayfly-bench-pool...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-programs="${CARGO_TARGET_DIR:-target}/release"
+built="${CARGO_TARGET_DIR:-target}/release"
 cargo build --release --locked -p dayfly-pool -p dayfly-bench-pool
 
 echo "on SQLite:"
-"$programs/dayfly-bench-pool" --output target/bench/pool.json "$@"
+"$built/dayfly-bench-pool" --output target/bench/pool.json "$@"
 
 # As PostgreSQL comes, but for the TLS: what it promised to have written, it has written.
 export DAYFLY_POSTGRES_OPTIONS="-c fsync=on"
-export programs
+built=$(realpath "$built")
+export built
 echo "on PostgreSQL:"
 e2e/postgres.sh bash -euo pipefail -c '
   file=$(mktemp)
   trap "rm -f $file" EXIT
   printf %s "$DAYFLY_TEST_POSTGRES" >"$file"
-  "$programs/dayfly-bench-pool" --output target/bench/pool-postgres.json \
+  "$built/dayfly-bench-pool" --output target/bench/pool-postgres.json \
     --serve-arg=--database-url-file --serve-arg="$file" "$@"
 ' bench "$@"

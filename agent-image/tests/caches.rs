@@ -3,21 +3,16 @@
 
 mod support;
 
-use dayfly_client::PlanScope;
 use dayfly_keys::content::ContentHasher;
-use dayfly_wire::build::{
-    BuildDefinition, BuildProcess, BuildRepository, BuildResult, DefinitionById,
-    DefinitionReference, QueueBuild, YAML,
-};
-use dayfly_wire::ids::TimelineId;
+use dayfly_wire::build::{BuildResult, DefinitionById, QueueBuild};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use support::{PROJECT, World, give_away, wait_for};
+use support::pipelines::FILE;
+use support::{PROJECT, World, give_away};
 use tar::{Builder, EntryType, Header};
 
-const FILE: &str = "azure-pipelines.yml";
 const PIPELINE: &str = r###"
 trigger: none
 pool: linux
@@ -56,33 +51,9 @@ impl<'a> Pipeline<'a> {
             ("x/old/package-lock.json", "-"),
         ];
         world.repository("app", &files).await;
-        let draft = BuildDefinition {
-            reference: DefinitionReference {
-                name: Some("ci".to_owned()),
-                ..DefinitionReference::default()
-            },
-            process: Some(BuildProcess {
-                kind: YAML,
-                yaml_filename: Some(FILE.to_owned()),
-            }),
-            repository: Some(BuildRepository {
-                name: Some("app".to_owned()),
-                kind: Some("TfsGit".to_owned()),
-                ..BuildRepository::default()
-            }),
-            ..BuildDefinition::default()
-        };
-        let made = world
-            .admin
-            .create_definition(PROJECT, &draft)
-            .await
-            .unwrap();
-        let definition = DefinitionById {
-            id: made.reference.id,
-        };
         Self {
             world,
-            definition,
+            definition: world.pipeline("app").await,
             runs: 0,
         }
     }
@@ -100,32 +71,8 @@ impl<'a> Pipeline<'a> {
             ..QueueBuild::default()
         };
         let run = world.admin.queue_build(PROJECT, &asked).await.unwrap();
-        let run = wait_for("the run's end", || async {
-            let run = world.admin.build(PROJECT, run.id).await.unwrap();
-            run.finish_time.is_some().then_some(run)
-        })
-        .await;
+        let (run, written) = world.ended_run(&run).await;
         assert_eq!(agent.exit().await.code(), Some(0));
-        let plan = run.orchestration_plan.plan_id;
-        let scope = PlanScope {
-            project: run.project.id,
-            hub: "Build".to_owned(),
-            plan,
-        };
-        let timeline = world
-            .admin
-            .timeline(&scope, TimelineId(plan.0))
-            .await
-            .unwrap();
-        let mut written = String::new();
-        for record in timeline.records.unwrap_or_default() {
-            for issue in &record.issues {
-                written += &format!("issue: {}\n", issue.message);
-            }
-            if let Some(log) = &record.log {
-                written += &world.admin.log_text(&scope, log.id).await.unwrap();
-            }
-        }
         (run.result, written)
     }
 

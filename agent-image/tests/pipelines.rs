@@ -3,15 +3,10 @@
 
 mod support;
 
-use dayfly_client::PlanScope;
-use dayfly_wire::build::{
-    Build, BuildDefinition, BuildProcess, BuildRepository, BuildResult, DefinitionById,
-    DefinitionReference, QueueBuild, YAML,
-};
-use dayfly_wire::ids::TimelineId;
-use support::{PROJECT, World, wait_for};
+use dayfly_wire::build::{Build, BuildResult, QueueBuild};
+use support::pipelines::FILE;
+use support::{PROJECT, World};
 
-const FILE: &str = "azure-pipelines.yml";
 const PIPELINE: &str = r###"
 trigger: none
 pool: linux
@@ -94,61 +89,11 @@ jobs:
 
 /// A pipeline of a repository's file, queued.
 async fn queue(world: &World, repository: &str) -> Build {
-    let draft = BuildDefinition {
-        reference: DefinitionReference {
-            name: Some("ci".to_owned()),
-            ..DefinitionReference::default()
-        },
-        process: Some(BuildProcess {
-            kind: YAML,
-            yaml_filename: Some(FILE.to_owned()),
-        }),
-        repository: Some(BuildRepository {
-            name: Some(repository.to_owned()),
-            kind: Some("TfsGit".to_owned()),
-            ..BuildRepository::default()
-        }),
-        ..BuildDefinition::default()
-    };
-    let made = world
-        .admin
-        .create_definition(PROJECT, &draft)
-        .await
-        .unwrap();
     let asked = QueueBuild {
-        definition: Some(DefinitionById {
-            id: made.reference.id,
-        }),
+        definition: Some(world.pipeline(repository).await),
         ..QueueBuild::default()
     };
     world.admin.queue_build(PROJECT, &asked).await.unwrap()
-}
-
-/// Waits for a run's end; answers it with all that its steps wrote.
-async fn ended(world: &World, run: &Build) -> (Build, String) {
-    let ended = wait_for("the run's end", || async {
-        let run = world.admin.build(PROJECT, run.id).await.unwrap();
-        run.finish_time.is_some().then_some(run)
-    })
-    .await;
-    let plan = ended.orchestration_plan.plan_id;
-    let scope = PlanScope {
-        project: ended.project.id,
-        hub: "Build".to_owned(),
-        plan,
-    };
-    let timeline = world
-        .admin
-        .timeline(&scope, TimelineId(plan.0))
-        .await
-        .unwrap();
-    let mut written = String::new();
-    for record in timeline.records.unwrap_or_default() {
-        if let Some(log) = &record.log {
-            written += &world.admin.log_text(&scope, log.id).await.unwrap();
-        }
-    }
-    (ended, written)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,7 +105,7 @@ async fn a_file_of_several_jobs_runs_with_outputs_tries_conditions_and_the_token
         .await;
     let mut agents = [world.agent("agent-1").await, world.agent("agent-2").await];
     let run = queue(&world, "app").await;
-    let (run, written) = ended(&world, &run).await;
+    let (run, written) = world.ended_run(&run).await;
     assert_eq!(
         run.result,
         Some(BuildResult::PartiallySucceeded),
@@ -188,7 +133,7 @@ async fn what_one_job_of_a_file_publishes_another_downloads() {
     world.repository("app", &[(FILE, FILES)]).await;
     let mut agents = [world.agent("agent-1").await, world.agent("agent-2").await];
     let run = queue(&world, "app").await;
-    let (run, written) = ended(&world, &run).await;
+    let (run, written) = world.ended_run(&run).await;
     assert_eq!(run.result, Some(BuildResult::Succeeded), "{written}");
     for line in [
         "content is made here",
@@ -234,7 +179,7 @@ async fn a_step_s_output_says_no_more_than_its_target_lets_it() {
     world.repository("app", &[(FILE, RESTRICTED)]).await;
     let mut agent = world.agent("agent-1").await;
     let run = queue(&world, "app").await;
-    let (run, written) = ended(&world, &run).await;
+    let (run, written) = world.ended_run(&run).await;
     assert_eq!(run.result, Some(BuildResult::Succeeded), "{written}");
     assert_ne!(run.build_number, "mine");
     for refused in [

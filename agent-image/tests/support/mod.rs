@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // It is all test code.
 
 pub mod operator;
+pub mod pipelines;
 pub mod pod;
 pub mod proxy;
 pub mod tasks;

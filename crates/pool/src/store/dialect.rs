@@ -25,8 +25,8 @@ pub type ReadConnection = Timed<sqlx::pool::PoolConnection<Db>>;
 /// A transaction that may write.
 pub type WriteTransaction = Timed<Write>;
 
-/// How long somebody waits for a connection.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long somebody waits for a connection, or for the turn to write.
+pub(super) const WAIT: Duration = Duration::from_secs(30);
 
 /// How connections are opened.
 #[derive(Clone)]

@@ -5,7 +5,7 @@
 //! every other writer would wait for that.
 
 use super::StoreError;
-use super::dialect::{Conn, Opening, is_busy};
+use super::dialect::{Conn, Opening, WAIT, is_busy};
 use sqlx::{Connection, Executor};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
 
-/// How long somebody waits for a turn.
-const WAIT: Duration = Duration::from_secs(30);
 /// A connection that nobody used for so long is not trusted: what is between here and the database may have forgotten
 /// it without a word.
 const IDLE: Duration = Duration::from_secs(300);

@@ -23,15 +23,12 @@ use tokio::sync::watch;
 pub struct Link {
     /// The client with the credential.
     pub client: Client,
-    /// The service's URL.
-    pub url: String,
-    /// The CA bundle that agents need too.
-    pub ca_bundle: Option<String>,
-    /// The proxy that agents need too.
-    pub proxy: Option<Proxy>,
+    /// How agents reach the service too.
+    pub endpoint: Endpoint,
 }
 
-/// How agents reach the service.
+/// How the service is reached.
+#[derive(Clone)]
 pub struct Endpoint {
     /// Its URL.
     pub url: String,
@@ -145,11 +142,7 @@ impl Connection {
 
     /// How the service is reached, for agents; whoever claims an identity was allowed when it was made.
     pub fn endpoint(&self) -> Option<Endpoint> {
-        self.lock().link.as_ref().map(|link| Endpoint {
-            url: link.url.clone(),
-            ca_bundle: link.ca_bundle.clone(),
-            proxy: link.proxy.clone(),
-        })
+        self.lock().link.as_ref().map(|link| link.endpoint.clone())
     }
 
     /// The link, for what must be done whatever the grants say now.

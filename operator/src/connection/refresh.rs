@@ -1,6 +1,6 @@
 //! Keeps connections up to date with their objects, Secrets and CA bundles, and writes their status.
 
-use super::{Connection, Link};
+use super::{Connection, Endpoint, Link};
 use crate::clock;
 use crate::context::Context;
 use crate::crd::conditions::{self, Reason, Verdict};
@@ -129,12 +129,12 @@ async fn refresh(context: &Context, connection: &Connection, spec: &PoolConnecti
 /// Without its secret nobody can call the hook; the connection is none the worse for it, since it polls.
 async fn refresh_webhook(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) {
     let read = match &spec.webhook {
-        Some(webhook) => Some(secret(context, &webhook.secret_name, &webhook.key).await),
+        Some(webhook) => Some(secret(context, &webhook.secret_name, [&webhook.key]).await),
         None => None,
     };
     let mut state = connection.lock();
     match read.transpose() {
-        Ok(read) => state.webhook = read.and_then(|(_, text)| WebhookSecret::new(text)),
+        Ok(read) => state.webhook = read.and_then(|(_, [text])| WebhookSecret::new(text)),
         Err((_, problem)) => {
             if state.webhook.take().is_some() {
                 tracing::warn!(connection = connection.name, problem, "the hook is closed");
@@ -184,7 +184,7 @@ async fn make(
             "spec.credentials names no credential".to_owned(),
         ));
     };
-    let (secret_version, value) = secret(context, &token.secret_name, &token.key).await?;
+    let (secret_version, [value]) = secret(context, &token.secret_name, [&token.key]).await?;
     let bundle = match &spec.ca_bundle {
         Some(bundle) => Some(config_map(context, &bundle.config_map_name, &bundle.key).await?),
         None => None,
@@ -216,9 +216,11 @@ async fn make(
     Ok(Some((
         Link {
             client,
-            url: spec.url.clone(),
-            ca_bundle,
-            proxy,
+            endpoint: Endpoint {
+                url: spec.url.clone(),
+                ca_bundle,
+                proxy,
+            },
         },
         source,
     )))
@@ -244,18 +246,18 @@ async fn proxy(
     let Some(name) = secret_name else {
         return Ok((None, proxy));
     };
-    let (version, user) = secret(context, &name, "username").await?;
-    let (_, password) = secret(context, &name, "password").await?;
+    let (version, [user, password]) = secret(context, &name, ["username", "password"]).await?;
     proxy.user = Some(user.expose().to_owned());
     proxy.password = Some(password);
     Ok((Some(version), proxy))
 }
 
-async fn secret(
+/// The values of these keys, read at once: they are of one version of the Secret.
+async fn secret<const KEYS: usize>(
     context: &Context,
     name: &str,
-    key: &str,
-) -> Result<(String, SecretText), (Reason, String)> {
+    keys: [&str; KEYS],
+) -> Result<(String, [SecretText; KEYS]), (Reason, String)> {
     let api: Api<Secret> = Api::namespaced(context.kube.clone(), &context.args.namespace);
     let missing = |problem: String| (Reason::SecretNotFound, problem);
     let secret = match within(api.get_opt(name)).await {
@@ -268,11 +270,16 @@ async fn secret(
         Err(error) => return Err(missing(format!("failed to read Secret {name}: {error}"))),
     };
     let version = secret.resource_version().unwrap_or_default();
-    let bytes = secret.data.and_then(|mut data| data.remove(key));
-    let bytes = bytes.ok_or_else(|| missing(format!("Secret {name} has no key {key}")))?;
-    let text = String::from_utf8(bytes.0)
-        .map_err(|_| missing(format!("key {key} of Secret {name} is not text")))?;
-    Ok((version, SecretText::new(text.trim().to_owned())))
+    let mut data = secret.data.unwrap_or_default();
+    let mut values = keys.map(|_| SecretText::new(String::new()));
+    for (value, key) in values.iter_mut().zip(keys) {
+        let bytes = data.remove(key);
+        let bytes = bytes.ok_or_else(|| missing(format!("Secret {name} has no key {key}")))?;
+        let text = String::from_utf8(bytes.0)
+            .map_err(|_| missing(format!("key {key} of Secret {name} is not text")))?;
+        *value = SecretText::new(text.trim().to_owned());
+    }
+    Ok((version, values))
 }
 
 async fn config_map(

@@ -212,7 +212,10 @@ async fn work(
 ) -> Result<Duration, RoundError> {
     let observation = observe(context, key, object, pool, now);
     let plan = plan(pool, &observation.observed, now);
-    let service_url = observation.link.as_ref().map(|link| link.url.as_str());
+    let service_url = observation
+        .link
+        .as_ref()
+        .map(|link| link.endpoint.url.as_str());
     let prepared = build(pool, &plan, &context.places, service_url, now);
     let site = Arc::new(site(&observation, object));
     let mut round = Round {

@@ -1,18 +1,26 @@
-//! Waits after failed starts, by template. Never terminal: the next attempt comes, at most a minute later.
+//! Waits after failed starts, by template. Never terminal: the next attempt comes, as late as the pool says at most.
 
+use crate::crd::conditions::Reason;
+use crate::pool::validate::Retry;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-
-/// The first wait; doubled with every failure.
-const FIRST: SignedDuration = SignedDuration::from_secs(1);
-/// The longest wait.
-const LONGEST: SignedDuration = SignedDuration::from_secs(60);
+use std::time::Duration;
 
 struct Failures {
     count: u32,
-    until: Timestamp,
-    message: String,
+    hold: Hold,
+}
+
+/// Why and until when a template waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Until then.
+    pub until: Timestamp,
+    /// What failed last.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
 }
 
 /// Failures by AgentPool uid and template.
@@ -23,20 +31,31 @@ pub struct Backoffs {
 
 impl Backoffs {
     /// A start failed. Failures of one wave count once.
-    pub fn failed(&self, pool_uid: &str, template: &str, message: &str, now: Timestamp) {
+    pub fn failed(
+        &self,
+        pool_uid: &str,
+        template: &str,
+        retry: Retry,
+        (reason, message): (Reason, &str),
+        now: Timestamp,
+    ) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = failures
             .entry((pool_uid.to_owned(), template.to_owned()))
             .or_insert(Failures {
                 count: 0,
-                until: now,
-                message: String::new(),
+                hold: Hold {
+                    until: now,
+                    reason,
+                    message: String::new(),
+                },
             });
-        message.clone_into(&mut entry.message);
-        if entry.count > 0 && now < entry.until {
+        entry.hold.reason = reason;
+        message.clone_into(&mut entry.hold.message);
+        if entry.count > 0 && now < entry.hold.until {
             return;
         }
-        entry.until = now + wait(entry.count);
+        entry.hold.until = now + wait(retry, entry.count);
         entry.count = entry.count.saturating_add(1);
     }
 
@@ -49,15 +68,13 @@ impl Backoffs {
             .remove(&key);
     }
 
-    /// Until when templates of an AgentPool wait, and what the last failure was.
-    pub fn of(&self, pool_uid: &str) -> BTreeMap<String, (Timestamp, String)> {
+    /// Until when templates of an AgentPool wait, and why.
+    pub fn of(&self, pool_uid: &str) -> BTreeMap<String, Hold> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures
             .iter()
             .filter(|((uid, _), _)| uid == pool_uid)
-            .map(|((_, template), failure)| {
-                (template.clone(), (failure.until, failure.message.clone()))
-            })
+            .map(|((_, template), failure)| (template.clone(), failure.hold.clone()))
             .collect()
     }
 
@@ -76,8 +93,10 @@ pub fn registration_key(template: &str) -> String {
     format!("{template}/registration")
 }
 
-fn wait(failures: u32) -> SignedDuration {
-    FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST)
+fn wait(retry: Retry, failures: u32) -> SignedDuration {
+    let doubled = retry.initial.saturating_mul(1 << failures.min(16));
+    let wait: Duration = doubled.min(retry.max);
+    SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)
 }
 
 #[cfg(test)]
@@ -86,20 +105,29 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_minute_and_end_with_a_success() {
-        let waits: Vec<_> = (0..9).map(|count| wait(count).as_secs()).collect();
+        let retry = Retry {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+        };
+        let waits: Vec<_> = (0..9).map(|count| wait(retry, count).as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         let backoffs = Backoffs::default();
         let at = |second| Timestamp::from_second(second).unwrap();
+        let fail = |second| {
+            let why = (Reason::QuotaExceeded, "full");
+            backoffs.failed("u", "t", retry, why, at(second));
+        };
         for _ in 0..50 {
-            backoffs.failed("u", "t", "quota", at(0));
+            fail(0);
         }
-        assert_eq!(
-            backoffs.of("u")["t"],
-            (at(1), "quota".to_owned()),
-            "one wave is one failure"
-        );
-        backoffs.failed("u", "t", "quota", at(1));
-        assert_eq!(backoffs.of("u")["t"].0, at(3));
+        let hold = Hold {
+            until: at(1),
+            reason: Reason::QuotaExceeded,
+            message: "full".to_owned(),
+        };
+        assert_eq!(backoffs.of("u")["t"], hold, "one wave is one failure");
+        fail(1);
+        assert_eq!(backoffs.of("u")["t"].until, at(3));
         backoffs.succeeded("u", "t");
         assert!(backoffs.of("u").is_empty());
     }

@@ -8,11 +8,13 @@ use dayfly_keys::cluster_token::ClusterClaims;
 use dayfly_wire::identity::Claim;
 use dayfly_wire::ids::{AgentId, RequestId};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How long it is remembered that an identity was removed, or which request was taken.
 const RETENTION: SignedDuration = SignedDuration::from_mins(10);
+/// How long starts count.
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Whose identity it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ struct State {
     records: HashMap<String, Record>,
     gone: HashMap<String, (String, Timestamp)>,
     taken: HashMap<(String, RequestId), Timestamp>,
+    /// When pods were asked for lately, by AgentPool.
+    starts: HashMap<String, VecDeque<Timestamp>>,
 }
 
 /// The leader's memory.
@@ -56,6 +60,8 @@ pub struct View {
     pub registering: BTreeMap<String, usize>,
     /// Requests that agents of this connection took.
     pub taken: BTreeMap<RequestId, Timestamp>,
+    /// When pods were asked for lately.
+    pub starts: Vec<Timestamp>,
 }
 
 /// When an agent reached its stages; what the busy patch carries.
@@ -165,7 +171,7 @@ impl Memory {
     }
 
     /// Its pod is about to be asked for. From here on nobody but the pod that the API server names may claim.
-    pub fn creating_pod(&self, identity: &str, owner: &Owner) {
+    pub fn creating_pod(&self, identity: &str, owner: &Owner, now: Timestamp) {
         let mut state = self.lock();
         let record = state
             .records
@@ -177,6 +183,14 @@ impl Memory {
                 nonce: None,
             });
         record.known.pod = KnownPod::Creating;
+        let starts = state.starts.entry(owner.uid.clone()).or_default();
+        while starts
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > MINUTE)
+        {
+            starts.pop_front();
+        }
+        starts.push_back(now);
     }
 
     /// The API server returned this uid.
@@ -399,6 +413,8 @@ impl Memory {
             .iter()
             .filter(|((name, _), _)| name == connection);
         view.taken = taken.map(|((_, request), at)| (*request, *at)).collect();
+        let starts = state.starts.get(pool_uid).into_iter().flatten();
+        view.starts = starts.copied().collect();
         view
     }
 
@@ -416,6 +432,11 @@ impl Memory {
         state
             .taken
             .retain(|_, at| now.duration_since(*at) < RETENTION);
+        state.starts.retain(|_, starts| {
+            starts
+                .back()
+                .is_some_and(|at| now.duration_since(*at) <= MINUTE)
+        });
     }
 }
 

@@ -10,12 +10,12 @@ use crate::context::Context;
 use crate::crd::conditions::Reason;
 use crate::mirror::PoolKey;
 use crate::names;
-use crate::pool::facts::{QueueSnapshot, Registration, Request};
-use dayfly_client::{AgentQuery, Client, Error};
+use crate::pool::facts::{Parallelism, QueueSnapshot, Registration, Request};
+use dayfly_client::{AgentQuery, Client, Error, RateLimit};
 use dayfly_wire::agent::{Agent, AgentStatus};
 use dayfly_wire::ids::{AgentId, PoolId};
-use dayfly_wire::request::JobRequest;
-use jiff::Timestamp;
+use dayfly_wire::request::{JobRequest, ResourceUsage};
+use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,13 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// The longest wait that a service may ask for.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(300);
 
+/// The pause while less than a tenth of the service's budget is left.
+const SPARING: Duration = Duration::from_secs(10);
+/// How old what the service said of its parallel jobs may be while jobs wait.
+const PARALLELISM_ACTIVE: SignedDuration = SignedDuration::from_secs(5);
+/// The same while nothing happens.
+const PARALLELISM_QUIET: SignedDuration = SignedDuration::from_secs(60);
+
 /// What a poller knows.
 #[derive(Clone, Debug, Default)]
 pub struct PollState {
@@ -45,6 +52,8 @@ pub struct PollState {
     pub errors: u32,
     /// Why the last look failed.
     pub problem: Option<(Reason, String)>,
+    /// What the service said last of how often it may be asked.
+    pub rate: RateLimit,
 }
 
 struct Handle {
@@ -157,6 +166,7 @@ fn start(
         interval: Arc::clone(&handle.interval),
         pool_id: None,
         marks: HashMap::new(),
+        parallelism: None,
     };
     let stop = handle.stop.clone();
     context.tasks.spawn(async move {
@@ -189,6 +199,8 @@ struct Poller {
     interval: Arc<Mutex<Duration>>,
     pool_id: Option<PoolId>,
     marks: Marks,
+    /// What the service said of its parallel jobs, and when.
+    parallelism: Option<(Timestamp, Option<Parallelism>)>,
 }
 
 /// When the next look is due.
@@ -244,8 +256,13 @@ impl Poller {
             .learn(&self.context.metrics, "poll", &looked, clock::now());
         match looked {
             Ok(Some(snapshot)) => {
-                self.publish(snapshot, now);
-                Next::After(self.pause())
+                let rate = link.client.rate_limit();
+                self.publish(snapshot, rate, now);
+                match rate.wait {
+                    Some(wait) => Next::NotBefore(wait.min(LONGEST_THROTTLE)),
+                    None if rate.is_nearly_used_up() => Next::NotBefore(self.pause().max(SPARING)),
+                    None => Next::After(self.pause()),
+                }
             }
             Ok(None) => {
                 let message = format!(
@@ -294,7 +311,32 @@ impl Poller {
         }
         self.marks
             .retain(|id, _| agents.iter().any(|agent| agent.id == *id));
-        Ok(Some(snapshot(pool, requests, agents, &self.marks, now)))
+        let mut snapshot = snapshot(pool, requests, agents, &self.marks, now);
+        snapshot.parallelism = self.parallelism(client, now).await;
+        Ok(Some(snapshot))
+    }
+
+    /// What the service said last of its parallel jobs; asked again when that is old. A service that does not say has
+    /// no limit as far as this goes.
+    async fn parallelism(&mut self, client: &Client, now: Timestamp) -> Option<Parallelism> {
+        let lasts = if self.active.load(Ordering::Relaxed) {
+            PARALLELISM_ACTIVE
+        } else {
+            PARALLELISM_QUIET
+        };
+        if let Some((at, known)) = self.parallelism
+            && now.duration_since(at) < lasts
+        {
+            return known;
+        }
+        let answer = client.resource_usage().await;
+        self.context.metrics.service_call("parallelism", &answer);
+        if let Err(error) = &answer {
+            tracing::debug!(pool = %self.key, %error, "the service does not say how many jobs it runs at once");
+        }
+        let known = answer.ok().as_ref().and_then(parallelism);
+        self.parallelism = Some((now, known));
+        known
     }
 
     async fn learn_marks(&mut self, client: &Client, pool: PoolId) -> Result<(), Error> {
@@ -312,7 +354,7 @@ impl Poller {
         Ok(())
     }
 
-    fn publish(&self, snapshot: QueueSnapshot, now: Timestamp) {
+    fn publish(&self, snapshot: QueueSnapshot, rate: RateLimit, now: Timestamp) {
         let mut changed = false;
         self.sender.send_modify(|state| {
             changed = state.problem.is_some()
@@ -326,6 +368,7 @@ impl Poller {
                 last_success: Some(now),
                 errors: 0,
                 problem: None,
+                rate,
             };
         });
         // While something is under way a round may wait for a later look rather than for other facts.
@@ -375,6 +418,16 @@ fn reason(error: &Error) -> Reason {
         Error::Decode { .. } => Reason::UnreadableAnswer,
         _ => Reason::PoolUnreachable,
     }
+}
+
+/// The limit, where there is one.
+fn parallelism(usage: &ResourceUsage) -> Option<Parallelism> {
+    let limit = &usage.resource_limit;
+    let total = limit.total_count.filter(|_| !limit.is_premium)?;
+    Some(Parallelism {
+        total: usize::try_from(total).ok()?,
+        used: usize::try_from(usage.used_count).unwrap_or(0),
+    })
 }
 
 fn mark(agent: &Agent, cluster: &str) -> Option<Mark> {
@@ -427,7 +480,7 @@ fn snapshot(
             queued: request.queue_time,
             demands: request.demands,
             agent: request.reserved_agent.map(|agent| agent.id),
-            received: request.receive_time.is_some(),
+            received: request.receive_time,
         })
         .collect();
     requests.sort_by_key(|request| request.id);
@@ -437,6 +490,7 @@ fn snapshot(
         foreign: total - agents.len(),
         requests,
         agents,
+        parallelism: None,
     }
 }
 
@@ -491,5 +545,21 @@ mod tests {
             ("u-1", "default")
         );
         assert_eq!(seen.requests.len(), 1);
+    }
+
+    #[test]
+    fn a_service_without_a_limit_of_parallel_jobs_limits_nothing() {
+        let usage = |limit: serde_json::Value| -> ResourceUsage {
+            serde_json::from_value(serde_json::json!({ "resourceLimit": limit, "usedCount": 3 }))
+                .unwrap()
+        };
+        let limited = usage(serde_json::json!({ "totalCount": 5, "isPremium": false }));
+        assert_eq!(
+            parallelism(&limited),
+            Some(Parallelism { total: 5, used: 3 })
+        );
+        let premium = usage(serde_json::json!({ "totalCount": 5, "isPremium": true }));
+        assert_eq!(parallelism(&premium), None);
+        assert_eq!(parallelism(&usage(serde_json::json!({}))), None);
     }
 }

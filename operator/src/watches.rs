@@ -5,8 +5,8 @@ use crate::crd::connection::PoolConnection;
 use crate::crd::pool::AgentPool;
 use crate::mirror::{Entry, PoolKey, follow};
 use crate::names;
-use crate::pool::facts::{AgentContainer, PodFact, PodPhase, SecretFact};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use crate::pool::facts::{AgentContainer, Blocked, PodFact, PodPhase, SecretFact};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, Secret};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
@@ -177,6 +177,15 @@ fn pod_entry(pod: &Pod) -> Option<Entry<PodFact>> {
             .and_then(|status| status.message.clone())
             .unwrap_or_default(),
         agent: agent_container(pod),
+        scheduled: scheduling(pod)
+            .filter(|condition| condition.status == "True")
+            .and_then(|condition| condition.last_transition_time.as_ref())
+            .map(|time| time.0),
+        blocked: blocked(pod),
+        accepted: pod
+            .annotations()
+            .get(names::ACCEPTED_AT)
+            .and_then(|text| text.parse().ok()),
         busy: label(names::PHASE).as_deref() == Some(names::PHASE_BUSY),
     };
     Some(Entry {
@@ -184,6 +193,48 @@ fn pod_entry(pod: &Pod) -> Option<Entry<PodFact>> {
         name: fact.name.clone(),
         fact,
     })
+}
+
+fn scheduling(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().find(|one| one.type_ == "PodScheduled")
+}
+
+/// The kubelet's words for an image that it does not get.
+const IMAGE_TROUBLE: [&str; 6] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+    "ImageInspectError",
+];
+
+/// What keeps a pod from starting: the scheduler's word, or an image that no container gets.
+fn blocked(pod: &Pod) -> Option<Blocked> {
+    let unschedulable = scheduling(pod).filter(|condition| {
+        condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(condition) = unschedulable {
+        let words = condition.message.clone().unwrap_or_default();
+        return Some(Blocked::Unschedulable(words));
+    }
+    let status = pod.status.as_ref()?;
+    let all = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses)
+        .flatten();
+    all.filter_map(|one| Some((one, one.state.as_ref()?.waiting.as_ref()?)))
+        .find(|(_, waiting)| {
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            IMAGE_TROUBLE.contains(&reason)
+        })
+        .map(|(one, waiting)| {
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            let words = waiting.message.as_deref().unwrap_or_default();
+            Blocked::ImagePull(format!("container {}: {reason} {words}", one.name))
+        })
 }
 
 /// Where container `agent` is; while it waits, why, or why the pod is not scheduled.
@@ -202,15 +253,8 @@ fn agent_container(pod: &Pod) -> AgentContainer {
         return AgentContainer::Running;
     }
     let waiting = state.and_then(|state| state.waiting.as_ref()?.reason.clone());
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let unscheduled = conditions.and_then(|all| {
-        let condition = all
-            .iter()
-            .find(|one| one.type_ == "PodScheduled" && one.status == "False")?;
-        condition
-            .message
-            .clone()
-            .or_else(|| condition.reason.clone())
-    });
+    let unscheduled = scheduling(pod)
+        .filter(|condition| condition.status == "False")
+        .and_then(|condition| condition.message.clone().or(condition.reason.clone()));
     AgentContainer::Waiting(unscheduled.or(waiting).unwrap_or_default())
 }

@@ -228,6 +228,227 @@ const POOLS: &[(&str, Change, Option<&str>)] = &[
         Some("at least 1m"),
     ),
     (
+        "surge as a number",
+        |o| o["spec"]["scaling"]["surge"] = 5.into(),
+        None,
+    ),
+    (
+        "surge as a percentage",
+        |o| o["spec"]["scaling"]["surge"] = "20%".into(),
+        None,
+    ),
+    (
+        "a negative surge",
+        |o| o["spec"]["scaling"]["surge"] = (-1).into(),
+        Some("surge"),
+    ),
+    (
+        "more than all as surge",
+        |o| o["spec"]["scaling"]["surge"] = "101%".into(),
+        Some("surge"),
+    ),
+    (
+        "words as surge",
+        |o| o["spec"]["scaling"]["surge"] = "many".into(),
+        Some("surge"),
+    ),
+    (
+        "a limit of starts",
+        |o| o["spec"]["scaling"]["maxStartsPerMinute"] = 30.into(),
+        None,
+    ),
+    (
+        "a negative limit of starts",
+        |o| o["spec"]["scaling"]["maxStartsPerMinute"] = (-1).into(),
+        Some("greater than or equal to 0"),
+    ),
+    (
+        "no delay",
+        |o| o["spec"]["scaling"]["scaleDownDelay"] = "0s".into(),
+        None,
+    ),
+    (
+        "a delay of days",
+        |o| o["spec"]["scaling"]["scaleDownDelay"] = "25h".into(),
+        Some("at most 24h"),
+    ),
+    (
+        "office hours",
+        |o| {
+            o["spec"]["scaling"]["schedules"] = json!([{
+                "name": "office", "days": ["Mon", "Fri"], "start": "07:30", "end": "24:00",
+                "timeZone": "Europe/Berlin", "minIdle": 5, "maxAgents": 40,
+            }]);
+        },
+        None,
+    ),
+    (
+        "a time table",
+        |o| {
+            o["spec"]["scaling"]["schedules"] =
+                json!([{ "name": "day", "cron": "* 7-17 * * mon-fri", "minIdle": 20 }]);
+        },
+        None,
+    ),
+    (
+        "a time table with hours",
+        |o| {
+            o["spec"]["scaling"]["schedules"] = json!([{
+                "name": "day", "cron": "* 7 * * *", "start": "07:00", "end": "08:00", "minIdle": 1 }]);
+        },
+        Some("either cron, or start and end"),
+    ),
+    (
+        "a start without an end",
+        |o| {
+            o["spec"]["scaling"]["schedules"] =
+                json!([{ "name": "day", "start": "07:00", "minIdle": 1 }]);
+        },
+        Some("either cron, or start and end"),
+    ),
+    (
+        "a start that is the end",
+        |o| {
+            o["spec"]["scaling"]["schedules"] =
+                json!([{ "name": "day", "start": "07:00", "end": "07:00", "minIdle": 1 }]);
+        },
+        Some("must differ"),
+    ),
+    (
+        "no time of day",
+        |o| {
+            o["spec"]["scaling"]["schedules"] =
+                json!([{ "name": "day", "start": "7:00", "end": "25:00", "minIdle": 1 }]);
+        },
+        Some("should match"),
+    ),
+    (
+        "no such day",
+        |o| {
+            o["spec"]["scaling"]["schedules"] = json!([{
+                "name": "day", "days": ["Someday"], "start": "07:00", "end": "08:00", "minIdle": 1 }]);
+        },
+        Some("Unsupported value"),
+    ),
+    (
+        "a schedule of nothing",
+        |o| {
+            o["spec"]["scaling"]["schedules"] =
+                json!([{ "name": "day", "start": "07:00", "end": "08:00" }]);
+        },
+        Some("minIdle, maxAgents or both"),
+    ),
+    (
+        "a schedule that idles more than it may start",
+        |o| {
+            o["spec"]["scaling"]["schedules"] = json!([{
+                "name": "day", "start": "07:00", "end": "08:00", "minIdle": 4, "maxAgents": 3 }]);
+        },
+        Some("minIdle must not exceed"),
+    ),
+    (
+        "a schedule that idles more than the pool may start",
+        |o| {
+            o["spec"]["scaling"]["schedules"] =
+                json!([{ "name": "day", "start": "07:00", "end": "08:00", "minIdle": 21 }]);
+        },
+        Some("minIdle must not exceed"),
+    ),
+    (
+        "two schedules of one name",
+        |o| {
+            let day = json!({ "name": "day", "start": "07:00", "end": "08:00", "minIdle": 1 });
+            o["spec"]["scaling"]["schedules"] = json!([day, day]);
+        },
+        Some("Duplicate"),
+    ),
+    (
+        "33 schedules",
+        |o| {
+            o["spec"]["scaling"]["schedules"] = (0..33)
+                .map(|n| json!({ "name": format!("s{n}"), "start": "07:00", "end": "08:00", "minIdle": 1 }))
+                .collect()
+        },
+        Some("at most 32"),
+    ),
+    (
+        "the whole lifecycle",
+        |o| {
+            o["spec"]["lifecycle"] = json!({
+                "startupTimeout": "10s", "imagePullGrace": "1h", "jobTimeout": "1m",
+                "terminationGracePeriod": "1s", "maxIdleAge": "1m", "evictionPolicy": "Allow",
+                "onInfrastructureLoss": "None", "retryBackoff": { "initial": "100ms", "max": "1h" },
+                "history": { "succeeded": 1, "failed": 0, "failedTTL": "5m" },
+            });
+        },
+        None,
+    ),
+    (
+        "a short start",
+        |o| o["spec"]["lifecycle"] = json!({ "startupTimeout": "9s" }),
+        Some("startupTimeout must be"),
+    ),
+    (
+        "a patient image",
+        |o| o["spec"]["lifecycle"] = json!({ "imagePullGrace": "61m" }),
+        Some("imagePullGrace must be"),
+    ),
+    (
+        "a short job",
+        |o| o["spec"]["lifecycle"] = json!({ "jobTimeout": "59s" }),
+        Some("jobTimeout must be"),
+    ),
+    (
+        "no grace",
+        |o| o["spec"]["lifecycle"] = json!({ "terminationGracePeriod": "500ms" }),
+        Some("terminationGracePeriod must be"),
+    ),
+    (
+        "a short age",
+        |o| o["spec"]["lifecycle"] = json!({ "maxIdleAge": "59s" }),
+        Some("maxIdleAge must be"),
+    ),
+    (
+        "no such eviction policy",
+        |o| o["spec"]["lifecycle"] = json!({ "evictionPolicy": "Never" }),
+        Some("Unsupported value"),
+    ),
+    (
+        "a first wait beyond the longest",
+        |o| o["spec"]["lifecycle"] = json!({ "retryBackoff": { "initial": "2m" } }),
+        Some("must not exceed retryBackoff.max"),
+    ),
+    (
+        "a wait of nothing",
+        |o| o["spec"]["lifecycle"] = json!({ "retryBackoff": { "initial": "99ms" } }),
+        Some("at least 100ms"),
+    ),
+    (
+        "a wait of hours",
+        |o| o["spec"]["lifecycle"] = json!({ "retryBackoff": { "max": "2h" } }),
+        Some("at most 1h"),
+    ),
+    (
+        "a long history",
+        |o| o["spec"]["lifecycle"] = json!({ "history": { "succeeded": 101 } }),
+        Some("less than or equal to 100"),
+    ),
+    (
+        "a sweep",
+        |o| o["spec"]["orphanGC"] = json!({ "interval": "10s", "foreignAgents": "Ignore" }),
+        None,
+    ),
+    (
+        "a hasty sweep",
+        |o| o["spec"]["orphanGC"] = json!({ "interval": "9s" }),
+        Some("between 10s and 24h"),
+    ),
+    (
+        "no such report",
+        |o| o["spec"]["orphanGC"] = json!({ "foreignAgents": "Remove" }),
+        Some("Unsupported value"),
+    ),
+    (
         "a pod of any shape",
         |o| {
             o["spec"]["templates"][0]["pod"] = json!({

@@ -1,6 +1,7 @@
 //! How a client is made.
 
 use crate::auth::{Auth, Credential};
+use crate::budget::Budget;
 use crate::clock::ServerClock;
 use crate::{Client, Inner};
 use dayfly_wire::proxy::Proxy;
@@ -118,6 +119,7 @@ impl ClientBuilder {
             base_url,
             auth: Auth::new(self.credential),
             clock: ServerClock::default(),
+            budget: Budget::default(),
             attempts: self.attempts,
             longest_call: self.longest_call.unwrap_or(Duration::MAX),
         };

@@ -10,6 +10,7 @@
 mod agents;
 mod artifacts;
 mod auth;
+mod budget;
 mod builder;
 mod builds;
 mod clock;
@@ -27,6 +28,7 @@ mod tasks;
 pub use agents::AgentQuery;
 pub use artifacts::Piece;
 pub use auth::{AgentCredential, Credential};
+pub use budget::RateLimit;
 pub use builder::{BuildError, ClientBuilder};
 pub use error::Error;
 pub use plans::PlanScope;
@@ -45,6 +47,7 @@ struct Inner {
     base_url: String,
     auth: auth::Auth,
     clock: clock::ServerClock,
+    budget: budget::Budget,
     attempts: u32,
     longest_call: std::time::Duration,
 }
@@ -58,5 +61,10 @@ impl Client {
     /// The service's base URL, without a trailing slash.
     pub fn base_url(&self) -> &str {
         &self.inner.base_url
+    }
+
+    /// How often the service may be asked, as its last answer said.
+    pub fn rate_limit(&self) -> RateLimit {
+        self.inner.budget.last()
     }
 }

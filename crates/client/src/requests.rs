@@ -4,7 +4,7 @@ use crate::{Client, Error};
 use dayfly_wire::collection::Collection;
 use dayfly_wire::event::TaskResult;
 use dayfly_wire::ids::{PoolId, RequestId};
-use dayfly_wire::request::JobRequest;
+use dayfly_wire::request::{JobRequest, ResourceUsage};
 use reqwest::Method;
 use std::time::Duration;
 use uuid::Uuid;
@@ -24,6 +24,17 @@ impl Client {
             .await?
             .json::<Collection<JobRequest>>()?
             .value)
+    }
+
+    /// How many jobs the service runs at once on agents of one's own, and how many it may.
+    pub async fn resource_usage(&self) -> Result<ResourceUsage, Error> {
+        let path = "/_apis/distributedtask/resourceusage";
+        let call = self
+            .call("read resource usage", Method::GET, path)
+            .query("parallelismTag", "Private")
+            .query("poolIsHosted", "false")
+            .query("includeRunningRequests", "false");
+        self.send(call).await?.json()
     }
 
     /// One request.

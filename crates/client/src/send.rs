@@ -225,6 +225,7 @@ impl Client {
         }
         let response = request.send().await.map_err(|error| transport(&error))?;
         self.learn_clock(&response);
+        self.inner.budget.learn(response.headers());
         let (status, headers) = (response.status(), response.headers().clone());
         let html = is_html(&headers);
         if status.as_u16() == 203 || status.is_redirection() || (status.is_success() && html) {

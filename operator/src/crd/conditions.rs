@@ -99,8 +99,26 @@ reasons! {
     MaxAgents,
     /// No identity is in reserve yet; one is being made.
     NoReserve,
-    /// Starts of this template failed; the next attempt waits.
-    Backoff,
+    /// The schedule that applies has a maximum, and it is reached.
+    Schedule,
+    /// All of the service's parallel jobs are in use.
+    Parallelism,
+    /// `scaling.maxStartsPerMinute` is reached.
+    RateLimit,
+    /// A quota of the namespace is used up.
+    QuotaExceeded,
+    /// No node takes the pod.
+    Unschedulable,
+    /// An image cannot be pulled.
+    ImagePullFailed,
+    /// A job ran longer than `lifecycle.jobTimeout`.
+    JobTimeout,
+    /// A schedule began or ended.
+    ScheduleActivated,
+    /// Jobs wait because all of the service's parallel jobs are in use.
+    ParallelismExhausted,
+    /// No identity could be registered; the next attempt waits.
+    RegistrationFailed,
     /// An agent is starting for it.
     AgentStarting,
     /// A job ended.

@@ -7,7 +7,9 @@
 
 pub mod conditions;
 pub mod connection;
+pub mod lifecycle;
 pub mod pool;
+pub mod scaling;
 pub mod security;
 pub mod span;
 pub mod status;

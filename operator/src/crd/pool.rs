@@ -1,5 +1,7 @@
 //! AgentPool: build capacity for one pool of a service.
 
+use super::lifecycle::Lifecycle;
+use super::scaling::Scaling;
 use super::security::{Profile, Security, TokenForTasks};
 use super::span::Span;
 use super::status::AgentPoolStatus;
@@ -41,6 +43,8 @@ use serde::{Deserialize, Serialize};
         .message("connection and pool are immutable; create another AgentPool"),
     validation = Rule::new("self.scaling.minIdle <= self.scaling.maxAgents")
         .message("scaling.minIdle must not exceed scaling.maxAgents"),
+    validation = Rule::new("!has(self.scaling.schedules) || self.scaling.schedules.all(s, (has(s.minIdle) ? s.minIdle : 0) <= (has(s.maxAgents) ? s.maxAgents : self.scaling.maxAgents))")
+        .message("a schedule's minIdle must not exceed its maxAgents, or scaling.maxAgents if it has none"),
     validation = Rule::new("self.security.profile == 'Privileged' || self.templates.all(t, !has(t.pod) || !has(t.pod.spec) || ((!has(t.pod.spec.hostNetwork) || !t.pod.spec.hostNetwork) && (!has(t.pod.spec.hostPID) || !t.pod.spec.hostPID) && (!has(t.pod.spec.hostIPC) || !t.pod.spec.hostIPC)))")
         .message("hostNetwork, hostPID and hostIPC need security.profile Privileged"),
     validation = Rule::new("self.templates.all(t, !has(t.pod) || !has(t.pod.spec) || !has(t.pod.spec.shareProcessNamespace) || !t.pod.spec.shareProcessNamespace)")
@@ -81,39 +85,6 @@ pub struct AgentPoolSpec {
     pub security: Security,
 }
 
-/// How many agents there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Scaling {
-    /// Idle agents of the first template to keep.
-    #[schemars(range(min = 0, max = 5000))]
-    #[serde(default)]
-    pub min_idle: i32,
-    /// The most agents of all templates together.
-    #[schemars(range(min = 0, max = 5000))]
-    #[serde(default = "max_agents")]
-    pub max_agents: i32,
-    /// How often the service is asked while anything waits or starts.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('200ms') && duration(self) <= duration('5m')").message("pollInterval must be between 200ms and 5m"))]
-    #[serde(default = "poll_interval")]
-    pub poll_interval: Span,
-    /// How long an agent beyond minIdle may be idle.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("idleTimeout must be at least 10s"))]
-    #[serde(default = "idle_timeout")]
-    pub idle_timeout: Span,
-}
-
-impl Default for Scaling {
-    fn default() -> Self {
-        Self {
-            min_idle: 0,
-            max_agents: max_agents(),
-            poll_interval: poll_interval(),
-            idle_timeout: idle_timeout(),
-        }
-    }
-}
-
 /// Registered identities without a pod: they start without a wait, keep scaling working while the credential is
 /// expired, and are the placeholder without which a service fails jobs of an empty pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,63 +94,6 @@ pub struct Reserve {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub size: Option<i32>,
-}
-
-/// Deadlines in the life of an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Lifecycle {
-    /// From the creation of the pod to its agent listening.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("startupTimeout must be at least 10s"))]
-    #[serde(default = "startup_timeout")]
-    pub startup_timeout: Span,
-    /// How long the deletion of an AgentPool may be held up by jobs and by the service.
-    #[serde(default = "deregister_deadline")]
-    pub deregister_deadline: Span,
-    /// How long a busy agent may finish its job after its pod was asked to go.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("terminationGracePeriod must be at least 1s"))]
-    #[serde(default = "termination_grace_period")]
-    pub termination_grace_period: Span,
-    /// An idle agent older than this is replaced.
-    #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("maxIdleAge must be at least 1m"))]
-    #[serde(default = "max_idle_age")]
-    pub max_idle_age: Span,
-    /// What is kept of pods that ended.
-    #[serde(default)]
-    pub history: History,
-}
-
-impl Default for Lifecycle {
-    fn default() -> Self {
-        Self {
-            startup_timeout: startup_timeout(),
-            deregister_deadline: deregister_deadline(),
-            termination_grace_period: termination_grace_period(),
-            max_idle_age: max_idle_age(),
-            history: History::default(),
-        }
-    }
-}
-
-/// What is kept of pods that ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct History {
-    /// Failed pods to keep; the newest.
-    #[schemars(range(min = 0, max = 100))]
-    pub failed: i32,
-    /// How long a failed pod is kept at most.
-    #[serde(rename = "failedTTL")]
-    pub failed_ttl: Span,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self {
-            failed: 5,
-            failed_ttl: "1h".into(),
-        }
-    }
 }
 
 /// Whether orphans are removed.
@@ -205,6 +119,23 @@ pub struct OrphanGc {
     #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("minAge must be at least 1m"))]
     #[serde(default = "min_age")]
     pub min_age: Span,
+    /// How often they are removed.
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')").message("interval must be between 10s and 24h"))]
+    #[serde(default = "interval")]
+    pub interval: Span,
+    /// Whether agents of the pool that are not ours are counted and reported. They are never touched.
+    #[serde(default)]
+    pub foreign_agents: ForeignAgents,
+}
+
+/// What is said of agents that are not ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ForeignAgents {
+    /// Status, condition, Event and metric tell of them.
+    #[default]
+    Report,
+    /// Nothing.
+    Ignore,
 }
 
 impl Default for OrphanGc {
@@ -212,40 +143,18 @@ impl Default for OrphanGc {
         Self {
             mode: OrphanMode::Enforce,
             min_age: min_age(),
+            interval: interval(),
+            foreign_agents: ForeignAgents::default(),
         }
     }
 }
 
-fn max_agents() -> i32 {
-    10
-}
-
-fn poll_interval() -> Span {
-    "1s".into()
-}
-
-fn idle_timeout() -> Span {
-    "5m".into()
-}
-
-fn startup_timeout() -> Span {
-    "5m".into()
-}
-
-fn deregister_deadline() -> Span {
-    "10m".into()
-}
-
-fn termination_grace_period() -> Span {
-    "1h".into()
-}
-
-fn max_idle_age() -> Span {
-    "24h".into()
-}
-
 fn min_age() -> Span {
     "5m".into()
+}
+
+fn interval() -> Span {
+    "1m".into()
 }
 
 impl AgentPoolSpec {

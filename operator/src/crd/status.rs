@@ -28,6 +28,13 @@ pub struct AgentPoolStatus {
     #[schemars(length(max = 64))]
     #[serde(default)]
     pub limited_by: String,
+    /// The schedule that applies; empty when none does.
+    #[schemars(length(max = 40))]
+    #[serde(default)]
+    pub active_schedule: String,
+    /// How many jobs the service runs at once, where it has a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<ParallelismStatus>,
     /// The service.
     #[serde(default)]
     pub service: ServiceStatus,
@@ -82,6 +89,16 @@ pub struct AgentCounts {
     pub orphaned: i32,
     /// Agents of the pool that are not ours.
     pub foreign: i32,
+}
+
+/// How many jobs the service runs at once, on whatever agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ParallelismStatus {
+    /// At most.
+    pub total: i32,
+    /// Now.
+    pub used: i32,
 }
 
 /// How the service answers.

@@ -56,7 +56,7 @@ fn started() -> Memory {
     memory.begin_registration("linux-a", owner(), "default");
     memory.registered("linux-a", registration(), at(1));
     memory.sealed("linux-a", at(1));
-    memory.creating_pod("linux-a", &owner());
+    memory.creating_pod("linux-a", &owner(), at(1));
     memory.pod_created("linux-a", "p-1", at(2));
     memory
 }
@@ -73,6 +73,9 @@ fn pod(phase: PodPhase) -> PodFact {
         reason: String::new(),
         message: String::new(),
         agent: AgentContainer::Running,
+        scheduled: None,
+        blocked: None,
+        accepted: None,
         busy: false,
     }
 }

@@ -125,7 +125,7 @@ impl Round<'_> {
     ) -> Option<(usize, String)> {
         let identity = pod.name_any();
         let memory = &self.context.memory;
-        memory.creating_pod(&identity, &self.observation.owner);
+        memory.creating_pod(&identity, &self.observation.owner, clock::now());
         let api: Api<Pod> = Api::namespaced(self.context.kube.clone(), &self.pool.namespace);
         let created = within(api.create(&PostParams::default(), &pod)).await;
         self.context.metrics.kube_write("create", "pods", &created);
@@ -146,29 +146,34 @@ impl Round<'_> {
             {
                 memory.pod_refused(&identity);
                 let problem = format!("the API server refused the pod: {}", status.message);
-                self.refuse(template, &problem, now).await;
+                self.refuse(template, refusal(&status), &problem, now).await;
                 Some((template, problem))
             }
             Err(error) => {
                 // Whether a pod was made cannot be told, or somebody else's has the name: the identity is burned.
                 memory.pod_created(&identity, "", now);
                 let problem = format!("failed to create a pod: {error}");
-                self.refuse(template, &problem, now).await;
+                self.refuse(template, Reason::PodRefused, &problem, now)
+                    .await;
                 Some((template, problem))
             }
         }
     }
 
-    async fn refuse(&self, template: usize, problem: &str, now: Timestamp) {
+    async fn refuse(&self, template: usize, reason: Reason, problem: &str, now: Timestamp) {
         let name = &self.pool.templates[template].name;
         tracing::warn!(pool = %self.observation.owner.pool, template = name, problem, "no pod was created");
-        self.context
-            .backoffs
-            .failed(&self.pool.uid, name, problem, now);
+        self.context.backoffs.failed(
+            &self.pool.uid,
+            name,
+            self.pool.retry,
+            (reason, problem),
+            now,
+        );
         let note = format!("template {name}: {problem}");
         self.context
             .reports
-            .warning(&self.site.about, Reason::PodRefused, note)
+            .warning(&self.site.about, reason, note)
             .await;
     }
 
@@ -331,6 +336,15 @@ impl Round<'_> {
         for name in &plan.reserved_seen {
             self.context.memory.reserved_seen(name, now);
         }
+    }
+}
+
+/// A quota that is used up is something to wait for, or to raise; anything else is to be repaired.
+fn refusal(status: &kube::core::Status) -> Reason {
+    if status.code == 403 && status.message.contains("exceeded quota") {
+        Reason::QuotaExceeded
+    } else {
+        Reason::PodRefused
     }
 }
 

@@ -18,8 +18,8 @@ pub struct Request {
     pub demands: Vec<String>,
     /// The agent that it is given to.
     pub agent: Option<AgentId>,
-    /// Whether the agent has taken it.
-    pub received: bool,
+    /// When the agent took it.
+    pub received: Option<Timestamp>,
 }
 
 /// A registration of ours.
@@ -58,6 +58,17 @@ pub struct QueueSnapshot {
     pub agents: Vec<Registration>,
     /// How many agents are somebody else's.
     pub foreign: usize,
+    /// How many jobs the service runs at once, where it tells and has a limit.
+    pub parallelism: Option<Parallelism>,
+}
+
+/// How many jobs the service runs at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parallelism {
+    /// At most.
+    pub total: usize,
+    /// Now, on whatever agents.
+    pub used: usize,
 }
 
 impl QueueSnapshot {
@@ -69,11 +80,13 @@ impl QueueSnapshot {
             requests,
             agents,
             foreign,
+            parallelism,
         } = self;
         pool == &other.pool
             && requests == &other.requests
             && agents == &other.agents
             && foreign == &other.foreign
+            && parallelism == &other.parallelism
     }
 }
 
@@ -140,6 +153,15 @@ pub enum PodPhase {
     Failed,
 }
 
+/// What keeps a pod from starting, with the cluster's sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// No node takes it.
+    Unschedulable(String),
+    /// An image cannot be pulled.
+    ImagePull(String),
+}
+
 /// A pod of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodFact {
@@ -163,6 +185,12 @@ pub struct PodFact {
     pub message: String,
     /// Container `agent`.
     pub agent: AgentContainer,
+    /// When it was given to a node.
+    pub scheduled: Option<Timestamp>,
+    /// What keeps it from starting.
+    pub blocked: Option<Blocked>,
+    /// When its agent took its job, as the busy patch says.
+    pub accepted: Option<Timestamp>,
     /// Whether it carries the busy label.
     pub busy: bool,
 }

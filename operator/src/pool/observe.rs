@@ -1,6 +1,6 @@
 //! All reads of a round: mirrors, memory, the poller's last look.
 
-use super::facts::{Lists, join};
+use super::facts::{Lists, PodFact, join};
 use super::plan::Observed;
 use super::status::{Health, ServiceHealth};
 use super::validate::ValidPool;
@@ -12,9 +12,9 @@ use crate::crd::pool::AgentPool;
 use crate::memory::Owner;
 use crate::mirror::PoolKey;
 use crate::poller::PollState;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Another AgentPool that was there first, on the same pool of the same connection.
@@ -102,6 +102,7 @@ pub fn observe(
     let sealed: BTreeSet<String> = secrets.iter().map(|secret| secret.name.clone()).collect();
     context.memory.adopt(&owner, &pods, &sealed);
     let view = context.memory.view(&pool.uid, &pool.connection);
+    let started = started(&view.starts, &pods, now);
     let writable = link.is_ok() && standing.is_accepted() && poll.snapshot.is_some();
     let lists = Lists {
         snapshot: poll.snapshot.clone(),
@@ -117,6 +118,9 @@ pub fn observe(
             writable,
             registering: view.registering,
             backoff: context.backoffs.of(&pool.uid),
+            started,
+            surplus_since: BTreeMap::new(),
+            swept: None,
             taken: view.taken,
             living: living(context),
             deleting: object.meta().deletion_timestamp.as_ref().map(|time| time.0),
@@ -125,6 +129,14 @@ pub fn observe(
         link: link.ok(),
         owner,
     }
+}
+
+/// How many agents were started within the last minute: what this process did, or, after a restart, what pods say.
+fn started(own: &[Timestamp], pods: &[PodFact], now: Timestamp) -> usize {
+    let recent = |at: &Timestamp| now.duration_since(*at) < SignedDuration::from_mins(1);
+    let own = own.iter().filter(|at| recent(at)).count();
+    let seen = pods.iter().filter_map(|pod| pod.created).filter(recent);
+    own.max(seen.count())
 }
 
 /// A connection whose object is there, but was not looked at yet, is not one that does not exist.

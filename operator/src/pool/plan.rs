@@ -4,9 +4,11 @@ mod ends;
 mod explain;
 mod scale;
 
+use super::capacity::{Capacity, capacity};
 use super::facts::{Identity, QueueSnapshot, Request};
-use super::stage::{End, Stage, stage};
+use super::stage::{End, Limits, Stage, stage};
 use super::validate::ValidPool;
+use crate::backoff::Hold;
 use crate::crd::conditions::Reason;
 use dayfly_wire::ids::{AgentId, RequestId};
 use jiff::{SignedDuration, Timestamp};
@@ -23,8 +25,14 @@ pub struct Observed {
     pub writable: bool,
     /// Registrations under way, by template.
     pub registering: BTreeMap<String, usize>,
-    /// Until when a template's starts wait after failures, and what the last failure was.
-    pub backoff: BTreeMap<String, (Timestamp, String)>,
+    /// Until when a template's starts wait after failures, and why.
+    pub backoff: BTreeMap<String, Hold>,
+    /// Agents that were started within the last minute.
+    pub started: usize,
+    /// Since when templates have more idle agents than they need.
+    pub surplus_since: BTreeMap<String, Timestamp>,
+    /// When orphans were removed last.
+    pub swept: Option<Timestamp>,
     /// Requests that our agents took, and when: an older snapshot may still show them waiting.
     pub taken: BTreeMap<RequestId, Timestamp>,
     /// The uids of all living AgentPools.
@@ -55,6 +63,8 @@ pub struct Retire {
     pub request: Option<RequestId>,
     /// Whether the service must confirm that no request came in meanwhile.
     pub only_if_idle: bool,
+    /// Whether its request is left for the service to end.
+    pub spare_request: bool,
 }
 
 /// A busy agent to disable, and whether to patch its pod too.
@@ -161,6 +171,10 @@ pub struct Plan {
     pub queued: Vec<usize>,
     /// How many agents there should be.
     pub desired: usize,
+    /// Whether there are more idle agents than needed, in the templates' order.
+    pub surplus: Vec<bool>,
+    /// The schedule that applies.
+    pub schedule: Option<String>,
     /// What keeps jobs waiting.
     pub limited_by: Option<Reason>,
     /// Our marks without a living AgentPool, whether removed or only counted.
@@ -173,6 +187,12 @@ pub struct Plan {
 
 /// Plans. Pure: what it does not know it is not told.
 pub fn plan(pool: &ValidPool, observed: &Observed, now: Timestamp) -> Plan {
+    let limits = Limits {
+        startup_timeout: pool.startup_timeout,
+        image_pull_grace: pool.image_pull_grace,
+        keep_succeeded: pool.succeeded_history > 0,
+    };
+    let capacity = capacity(pool, now);
     let mut planner = Planner {
         pool,
         observed,
@@ -180,13 +200,17 @@ pub fn plan(pool: &ValidPool, observed: &Observed, now: Timestamp) -> Plan {
         stages: observed
             .identities
             .iter()
-            .map(|identity| (identity, stage(identity, pool.startup_timeout, now)))
+            .map(|identity| (identity, stage(identity, limits, now)))
             .collect(),
         plan: Plan {
             templates: vec![Counts::default(); pool.templates.len()],
             queued: vec![0; pool.templates.len()],
+            surplus: vec![false; pool.templates.len()],
+            schedule: capacity.schedule.clone(),
             ..Plan::default()
         },
+        capacity,
+        runnable: vec![0; pool.templates.len()],
     };
     planner.count();
     planner.end();
@@ -214,6 +238,9 @@ struct Planner<'a> {
     now: Timestamp,
     stages: Vec<(&'a Identity, Stage)>,
     plan: Plan,
+    capacity: Capacity,
+    /// Waiting requests that the service's parallel jobs leave room for, by template.
+    runnable: Vec<usize>,
 }
 
 /// Waiting requests by template index, and those that nobody claims.
@@ -256,7 +283,7 @@ impl Planner<'_> {
                 Stage::Idle(_) => one.idle = 1,
                 Stage::Busy => one.busy = 1,
                 Stage::Draining(_) | Stage::Leaving => one.draining = 1,
-                Stage::Kept(_) => one.failed = 1,
+                Stage::Kept(ended) => one.failed = usize::from(ended.failed),
                 // Without a pod only the registration is left, which waits for the service.
                 Stage::Over(_) if identity.pod.is_none() => one.retired = 1,
                 Stage::Over(_) => one.draining = 1,

@@ -20,6 +20,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,26 @@ struct Rounds {
     policy: Option<NetworkPolicy>,
     failures: u32,
     known_uid: Option<String>,
+    surplus_since: BTreeMap<String, Timestamp>,
+    swept: Option<Timestamp>,
+}
+
+impl Rounds {
+    /// What the next plan has to know of this one.
+    fn remember(&mut self, pool: &ValidPool, plan: &Plan, now: Timestamp) {
+        for (template, surplus) in pool.templates.iter().zip(&plan.surplus) {
+            if *surplus {
+                self.surplus_since
+                    .entry(template.name.clone())
+                    .or_insert(now);
+            } else {
+                self.surplus_since.remove(&template.name);
+            }
+        }
+        if !plan.orphans.is_empty() {
+            self.swept = Some(now);
+        }
+    }
 }
 
 /// Works on one AgentPool until the object is gone. A panic in here ends this loop only.
@@ -210,14 +231,17 @@ async fn work(
     rounds: &mut Rounds,
     now: Timestamp,
 ) -> Result<Duration, RoundError> {
-    let observation = observe(context, key, object, pool, now);
+    let mut observation = observe(context, key, object, pool, now);
+    observation.observed.surplus_since = rounds.surplus_since.clone();
+    observation.observed.swept = rounds.swept;
     let plan = plan(pool, &observation.observed, now);
+    rounds.remember(pool, &plan, now);
     let service_url = observation
         .link
         .as_ref()
         .map(|link| link.endpoint.url.as_str());
     let prepared = build(pool, &plan, &context.places, service_url, now);
-    let site = Arc::new(site(&observation, object));
+    let site = Arc::new(site(&observation, pool, object));
     let mut round = Round {
         context,
         pool,
@@ -242,6 +266,11 @@ async fn work(
     if observation.is_blind() && !previous.conditions.is_empty() {
         return Ok(ACTIVE);
     }
+    let parallelism = observation
+        .observed
+        .snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.parallelism);
     let mut next = status(
         previous,
         object.metadata.generation,
@@ -249,6 +278,7 @@ async fn work(
         &plan,
         &applied,
         &observation.health,
+        parallelism,
         now,
     );
     next.agents.foreign = i32::try_from(foreign).unwrap_or(i32::MAX);
@@ -263,7 +293,7 @@ async fn work(
     Ok(if busy { ACTIVE } else { CALM })
 }
 
-fn site(observation: &Observation, object: &AgentPool) -> Site {
+fn site(observation: &Observation, pool: &ValidPool, object: &AgentPool) -> Site {
     let pool_id = observation
         .observed
         .snapshot
@@ -277,6 +307,7 @@ fn site(observation: &Observation, object: &AgentPool) -> Site {
     Site {
         service,
         owner: observation.owner.clone(),
+        retry: pool.retry,
         about: report::reference(object),
     }
 }
@@ -385,11 +416,27 @@ async fn write_status(
                     .condition(&report::reference(object), reason, message)
                     .await;
             }
+            if let Some(note) = schedule_news(previous, &next) {
+                let about = report::reference(object);
+                context
+                    .reports
+                    .normal(&about, Reason::ScheduleActivated, note)
+                    .await;
+            }
             rounds.status = Some(next);
             rounds.written = Some(now);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(RoundError::Status(error)),
+    }
+}
+
+fn schedule_news(previous: &AgentPoolStatus, next: &AgentPoolStatus) -> Option<String> {
+    let (before, after) = (&previous.active_schedule, &next.active_schedule);
+    match (before == after, after.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(format!("schedule {before} has ended")),
+        (false, false) => Some(format!("schedule {after} applies")),
     }
 }

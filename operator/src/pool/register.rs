@@ -7,6 +7,7 @@ use crate::backoff::registration_key;
 use crate::clock;
 use crate::connection::Link;
 use crate::context::Context;
+use crate::crd::conditions::Reason;
 use crate::deadline::within;
 use crate::memory::Owner;
 use dayfly_client::Error as ServiceError;
@@ -119,7 +120,8 @@ impl Registering {
             self.context.backoffs.failed(
                 &self.owner.uid,
                 &registration_key(&self.template().name),
-                &error.to_string(),
+                self.pool.retry,
+                (Reason::RegistrationFailed, &error.to_string()),
                 now,
             );
             self.context

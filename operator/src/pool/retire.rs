@@ -1,6 +1,7 @@
 //! finished -> gone: the request if it is still open, the registration, the Secret, the pod; in this order.
 
 use super::plan::Retire;
+use super::validate::Retry;
 use crate::clock;
 use crate::connection::{Connection, Link};
 use crate::context::Context;
@@ -50,6 +51,8 @@ pub struct Site {
     pub service: Option<(Link, PoolId)>,
     /// Whose it is.
     pub owner: Owner,
+    /// How long templates wait after failed starts.
+    pub retry: Retry,
     /// What Events are about.
     pub about: ObjectReference,
 }
@@ -149,13 +152,17 @@ impl Service<'_> {
         if retire.only_if_idle && self.assigned(agent).await?.is_some() {
             return Err(RetireError::NotIdle);
         }
-        if let Some(request) = retire.request.filter(|_| retire.end.is_abnormal()) {
+        let ours = |_: &RequestId| retire.end.is_abnormal() && !retire.spare_request;
+        if let Some(request) = retire.request.filter(ours) {
             self.fail(request, &retire.end.message).await?;
         }
         for _ in 0..ATTEMPTS {
             match self.learn("delete", self.client.delete_agent(self.pool, agent).await) {
                 Ok(()) => return Ok(()),
-                Err(error) if error.type_key() == Some(key::JOB_STILL_RUNNING) => {
+                Err(error)
+                    if error.type_key() == Some(key::JOB_STILL_RUNNING)
+                        && !retire.spare_request =>
+                {
                     self.disarm(agent, retire).await?;
                 }
                 Err(error) => return Err(error.into()),
@@ -287,13 +294,18 @@ async fn report(context: &Context, site: &Site, removal: &Removal) {
     let failed_start = removal.never_listened
         && matches!(
             end.reason,
-            Reason::StartupTimeout | Reason::AgentFailed | Reason::AgentEvicted
+            Reason::StartupTimeout
+                | Reason::ImagePullFailed
+                | Reason::Unschedulable
+                | Reason::AgentFailed
+                | Reason::AgentEvicted
         );
     if failed_start {
         context.backoffs.failed(
             &site.owner.uid,
             &removal.template,
-            &end.message,
+            site.retry,
+            (end.reason, &end.message),
             clock::now(),
         );
     }
@@ -303,6 +315,13 @@ async fn report(context: &Context, site: &Site, removal: &Removal) {
             Reason::JobFinished | Reason::ScaledDown | Reason::Terminating | Reason::OrphanRemoved,
             _,
         ) => {}
+        (reason, Some(request)) if removal.retire.spare_request => {
+            let note = format!("request {request} is left to the service ({reason}): {note}");
+            context
+                .reports
+                .warning(&site.about, Reason::JobLost, note)
+                .await;
+        }
         (reason, Some(request)) => {
             let note = format!("request {request} was failed ({reason}): {note}");
             context

@@ -1,6 +1,8 @@
 //! Where an identity is in its life, told from what is known of it.
 
-use super::facts::{AgentContainer, Identity, Known, KnownPod, PodFact, PodPhase, Presence};
+use super::facts::{
+    AgentContainer, Blocked, Identity, Known, KnownPod, PodFact, PodPhase, Presence,
+};
 use crate::crd::conditions::Reason;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -13,6 +15,17 @@ const WATCH_LAG: SignedDuration = SignedDuration::from_secs(10);
 const FAREWELL: SignedDuration = SignedDuration::from_secs(120);
 /// How long after its grace period a pod is taken for lost with its node.
 const NODE_SILENCE: SignedDuration = SignedDuration::from_secs(15);
+
+/// What a pool's settings say of stages.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From pod to listening.
+    pub startup_timeout: Duration,
+    /// How long an image may fail to be pulled.
+    pub image_pull_grace: Duration,
+    /// Whether pods are kept whose agent ended as it should.
+    pub keep_succeeded: bool,
+}
 
 /// Where an identity is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +46,19 @@ pub enum Stage {
     Leaving,
     /// Only its pod is left, and that was asked to go: its node, or the node's silence, decides when.
     Vanishing,
-    /// It failed and is kept for people to look at, since then.
-    Kept(Timestamp),
+    /// Its pod ended and is kept for people to look at.
+    Kept(Ended),
     /// It has to be removed.
     Over(End),
+}
+
+/// A pod that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Since when it was there.
+    pub since: Timestamp,
+    /// Whether it failed.
+    pub failed: bool,
 }
 
 /// How an identity came to its end.
@@ -66,6 +88,14 @@ impl End {
         }
     }
 
+    /// Whether the agent was lost, rather than removed on purpose.
+    pub fn is_loss(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::AgentLost | Reason::AgentFailed | Reason::AgentEvicted
+        )
+    }
+
     /// Whether a request that the agent held is to be failed.
     pub fn is_abnormal(&self) -> bool {
         self.reason != Reason::JobFinished
@@ -73,9 +103,9 @@ impl End {
 }
 
 /// Tells the stage.
-pub fn stage(identity: &Identity, startup_timeout: Duration, now: Timestamp) -> Stage {
+pub fn stage(identity: &Identity, limits: Limits, now: Timestamp) -> Stage {
     match &identity.pod {
-        Some(pod) => with_pod(identity, pod, startup_timeout, now),
+        Some(pod) => with_pod(identity, pod, limits, now),
         None => without_pod(identity, now),
     }
 }
@@ -144,13 +174,8 @@ fn pod_gone(known: Option<&Known>) -> Stage {
     })
 }
 
-fn with_pod(
-    identity: &Identity,
-    pod: &PodFact,
-    startup_timeout: Duration,
-    now: Timestamp,
-) -> Stage {
-    if let Some(end) = ended(identity, pod, now) {
+fn with_pod(identity: &Identity, pod: &PodFact, limits: Limits, now: Timestamp) -> Stage {
+    if let Some(end) = ended(identity, pod, limits, now) {
         return end;
     }
     let known = identity.known.as_ref();
@@ -185,29 +210,63 @@ fn with_pod(
     }
     let created = pod.created.unwrap_or(now);
     if identity.secret.is_some() || !is_listening(identity, pod) {
-        let limit = SignedDuration::try_from(startup_timeout).unwrap_or(SignedDuration::MAX);
-        if now.duration_since(created) > limit {
-            return Stage::Over(End::new(
-                Reason::StartupTimeout,
-                startup_message(pod, startup_timeout),
-            ));
-        }
-        return Stage::Starting;
+        return failed_start(pod, created, limits, now).map_or(Stage::Starting, Stage::Over);
     }
     idle(identity, created)
 }
 
+/// Why a pod that does not listen yet is given up.
+fn failed_start(pod: &PodFact, created: Timestamp, limits: Limits, now: Timestamp) -> Option<End> {
+    let older = |since: Timestamp, limit: Duration| {
+        now.duration_since(since) > SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
+    };
+    let late = older(created, limits.startup_timeout);
+    match &pod.blocked {
+        Some(Blocked::ImagePull(words))
+            if late || older(pod.scheduled.unwrap_or(created), limits.image_pull_grace) =>
+        {
+            let message = format!("an image cannot be pulled: {words}");
+            Some(End::kept(Reason::ImagePullFailed, message))
+        }
+        // A node may be on its way for it until then.
+        Some(Blocked::Unschedulable(words)) if late => {
+            let message = format!("no node took the pod: {words}");
+            Some(End::new(Reason::Unschedulable, message))
+        }
+        Some(Blocked::ImagePull(_) | Blocked::Unschedulable(_)) | None => late.then(|| {
+            let message = startup_message(pod, limits.startup_timeout);
+            End::new(Reason::StartupTimeout, message)
+        }),
+    }
+}
+
 /// The pod's own ends, which need no memory.
-fn ended(identity: &Identity, pod: &PodFact, now: Timestamp) -> Option<Stage> {
+fn ended(identity: &Identity, pod: &PodFact, limits: Limits, now: Timestamp) -> Option<Stage> {
     let known = identity.known.as_ref();
     let removed =
         !matches!(identity.registration, Presence::Present(_)) && identity.secret.is_none();
     if removed && pod.deletion.is_some() && known.is_none_or(|known| known.listening.is_none()) {
         return Some(Stage::Vanishing);
     }
-    let done = || Stage::Over(End::new(Reason::JobFinished, "the agent is done"));
-    if known.is_some_and(|known| known.finished.is_some()) {
-        return Some(done());
+    let kept = |failed| {
+        Stage::Kept(Ended {
+            since: pod.created.unwrap_or(now),
+            failed,
+        })
+    };
+    let done = || {
+        let keep = limits.keep_succeeded;
+        let end = End::new(Reason::JobFinished, "the agent is done");
+        if keep && removed && pod.deletion.is_none() {
+            kept(false)
+        } else {
+            Stage::Over(End { keep, ..end })
+        }
+    };
+    if let Some(finished) = known.and_then(|known| known.finished) {
+        let closing =
+            limits.keep_succeeded && pod.is_at_work() && now.duration_since(finished) < FAREWELL;
+        return Some(if closing { Stage::Leaving } else { done() });
     }
     let end = match (&pod.agent, pod.phase) {
         (AgentContainer::Terminated { code: 0, .. }, _) | (_, PodPhase::Succeeded) => {
@@ -244,7 +303,7 @@ fn ended(identity: &Identity, pod: &PodFact, now: Timestamp) -> Option<Stage> {
         }
     };
     if removed && pod.deletion.is_none() {
-        return Some(Stage::Kept(pod.created.unwrap_or(now)));
+        return Some(kept(true));
     }
     Some(Stage::Over(end))
 }

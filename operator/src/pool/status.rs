@@ -1,11 +1,13 @@
 //! The status of an AgentPool, told from the plan and from what was applied. Pure.
 
 use super::build::{Applied, Resources};
+use super::facts::Parallelism;
 use super::plan::{Counts, Plan};
 use super::validate::ValidPool;
 use crate::crd::conditions::{self, Condition, Reason, Verdict};
 use crate::crd::status::{
-    AgentCounts, AgentPoolStatus, JobCounts, ServiceStatus, TemplateStatus, WaitingJob,
+    AgentCounts, AgentPoolStatus, JobCounts, ParallelismStatus, ServiceStatus, TemplateStatus,
+    WaitingJob,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -64,6 +66,7 @@ pub fn status(
     plan: &Plan,
     applied: &Resources<Applied>,
     health: &ServiceHealth,
+    parallelism: Option<Parallelism>,
     now: Timestamp,
 ) -> AgentPoolStatus {
     let unmatched = plan
@@ -85,6 +88,11 @@ pub fn status(
             .limited_by
             .map(|reason| reason.as_str().to_owned())
             .unwrap_or_default(),
+        active_schedule: plan.schedule.clone().unwrap_or_default(),
+        parallelism: parallelism.map(|all| ParallelismStatus {
+            total: number(all.total),
+            used: number(all.used),
+        }),
         service: ServiceStatus {
             last_poll: health.last_poll.map(seconds),
             last_success: health.last_success.map(seconds),
@@ -147,7 +155,8 @@ pub fn news<'a>(previous: &[Condition], next: &'a [Condition]) -> Vec<(&'a str, 
         matches!(
             (condition.kind.as_str(), condition.status.as_str()),
             (conditions::READY, "False") | (conditions::UNMATCHED_JOBS, "True")
-        )
+        ) || condition.kind == conditions::SCALING_LIMITED
+            && condition.reason == Reason::Parallelism.as_str()
     };
     let told = |condition: &&Condition| {
         previous.iter().any(|before| {
@@ -158,8 +167,17 @@ pub fn news<'a>(previous: &[Condition], next: &'a [Condition]) -> Vec<(&'a str, 
     next.iter()
         .filter(worth)
         .filter(|condition| !told(condition))
-        .map(|condition| (condition.reason.as_str(), condition.message.as_str()))
+        .map(|condition| (event(&condition.reason), condition.message.as_str()))
         .collect()
+}
+
+/// The word of the Event, where it is not the condition's.
+fn event(reason: &str) -> &str {
+    if reason == Reason::Parallelism.as_str() {
+        Reason::ParallelismExhausted.as_str()
+    } else {
+        reason
+    }
 }
 
 fn without_times(status: &AgentPoolStatus) -> AgentPoolStatus {

@@ -1,7 +1,10 @@
 //! Spec -> [`ValidPool`]: durations read, defaults resolved, pods merged. What follows never meets an invalid value.
 
 use super::build::merge::{self, MergeRefusal};
-use crate::crd::pool::{AgentPool, OrphanMode};
+use super::schedule::{ScheduleProblem, ValidSchedule};
+use crate::crd::lifecycle::{EvictionPolicy, InfrastructureLoss};
+use crate::crd::pool::{AgentPool, ForeignAgents, OrphanMode};
+use crate::crd::scaling::Surge;
 use crate::crd::security::{Security, TokenForTasks};
 use crate::crd::span::NotADuration;
 use crate::crd::template::Template;
@@ -29,18 +32,40 @@ pub struct ValidPool {
     pub paused: bool,
     /// All templates together.
     pub max_agents: usize,
+    /// Agents beyond what waiting jobs need.
+    pub surge: ValidSurge,
+    /// The most starts within a minute, if there is such a limit.
+    pub starts_per_minute: Option<usize>,
     /// How often to poll.
     pub poll_interval: Duration,
     /// How long a surplus agent may idle.
     pub idle_timeout: Duration,
+    /// How long there must have been a surplus.
+    pub scale_down_delay: Duration,
+    /// Whether the service's limit of jobs at once counts.
+    pub respect_parallelism: bool,
+    /// Other numbers at certain times.
+    pub schedules: Vec<ValidSchedule>,
     /// From pod to listening.
     pub startup_timeout: Duration,
+    /// How long an image may fail to be pulled.
+    pub image_pull_grace: Duration,
     /// How long deletion may take.
     pub deregister_deadline: Duration,
+    /// The longest that a job may run.
+    pub job_timeout: Option<Duration>,
     /// How long a busy agent may finish.
     pub termination_grace: Duration,
     /// Older idle agents are replaced.
     pub max_idle_age: Duration,
+    /// Whether busy agents are protected from eviction.
+    pub eviction: EvictionPolicy,
+    /// What becomes of a job whose agent was lost.
+    pub on_loss: InfrastructureLoss,
+    /// The first and the longest wait after failed starts.
+    pub retry: Retry,
+    /// How many pods are kept whose agent ended as it should.
+    pub succeeded_history: usize,
     /// How many failed pods are kept.
     pub failed_history: usize,
     /// For how long.
@@ -49,12 +74,45 @@ pub struct ValidPool {
     pub orphan_mode: OrphanMode,
     /// Younger ones are left alone.
     pub orphan_min_age: Duration,
+    /// How often they are removed.
+    pub orphan_interval: Duration,
+    /// Whether agents that are not ours are reported.
+    pub foreign_agents: ForeignAgents,
     /// What the pods may do.
     pub security: Security,
     /// Which tasks are given the job's token.
     pub token_for_tasks: TokenForTasks,
     /// In the order in which they claim jobs; never empty.
     pub templates: Vec<ValidTemplate>,
+}
+
+/// Agents that start beyond those that waiting jobs need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValidSurge {
+    /// So many.
+    Count(usize),
+    /// So many of a hundred waiting jobs.
+    Percent(usize),
+}
+
+impl ValidSurge {
+    /// How many that is; none while nothing waits.
+    pub fn beyond(self, waiting: usize) -> usize {
+        match self {
+            Self::Count(_) if waiting == 0 => 0,
+            Self::Count(count) => count,
+            Self::Percent(percent) => (waiting * percent).div_ceil(100),
+        }
+    }
+}
+
+/// How long a template waits after failed starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// After the first.
+    pub initial: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// A template that can be planned for.
@@ -66,9 +124,9 @@ pub struct ValidTemplate {
     pub capabilities: Capabilities,
     /// The built-in ones.
     pub offered: Capabilities,
-    /// The most agents.
-    pub max_agents: usize,
-    /// Idle agents to keep.
+    /// The most agents, if it has a limit of its own.
+    pub own_max: Option<usize>,
+    /// Idle agents to keep, unless a schedule says otherwise.
     pub min_idle: usize,
     /// Identities to keep in reserve.
     pub reserve: usize,
@@ -92,6 +150,17 @@ pub enum InvalidSpec {
         field: &'static str,
         /// What is wrong.
         problem: NotADuration,
+    },
+    /// The surge.
+    #[error("scaling.surge {0:?} is neither a number nor a percentage such as 20%")]
+    Surge(String),
+    /// A schedule.
+    #[error("schedule {name}: {problem}")]
+    Schedule {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        problem: ScheduleProblem,
     },
     /// No template.
     #[error("spec.templates is empty; name at least one template")]
@@ -135,9 +204,30 @@ pub fn validate(pool: &AgentPool, build_facts: &str) -> Result<ValidPool, Invali
         pool: spec.pool.clone(),
         paused: spec.paused,
         max_agents: count(spec.scaling.max_agents),
+        surge: surge(&spec.scaling.surge)?,
+        starts_per_minute: Some(count(spec.scaling.max_starts_per_minute)).filter(|most| *most > 0),
         poll_interval: span("scaling.pollInterval", &spec.scaling.poll_interval)?,
         idle_timeout: span("scaling.idleTimeout", &spec.scaling.idle_timeout)?,
+        scale_down_delay: span("scaling.scaleDownDelay", &spec.scaling.scale_down_delay)?,
+        respect_parallelism: spec.scaling.respect_parallelism,
+        schedules: schedules(pool)?,
         startup_timeout: span("lifecycle.startupTimeout", &lifecycle.startup_timeout)?,
+        image_pull_grace: span("lifecycle.imagePullGrace", &lifecycle.image_pull_grace)?,
+        job_timeout: lifecycle
+            .job_timeout
+            .as_ref()
+            .map(|limit| span("lifecycle.jobTimeout", limit))
+            .transpose()?,
+        eviction: lifecycle.eviction_policy,
+        on_loss: lifecycle.on_infrastructure_loss,
+        retry: Retry {
+            initial: span(
+                "lifecycle.retryBackoff.initial",
+                &lifecycle.retry_backoff.initial,
+            )?,
+            max: span("lifecycle.retryBackoff.max", &lifecycle.retry_backoff.max)?,
+        },
+        succeeded_history: count(lifecycle.history.succeeded),
         deregister_deadline: span(
             "lifecycle.deregisterDeadline",
             &lifecycle.deregister_deadline,
@@ -148,6 +238,8 @@ pub fn validate(pool: &AgentPool, build_facts: &str) -> Result<ValidPool, Invali
         failed_ttl: span("lifecycle.history.failedTTL", &lifecycle.history.failed_ttl)?,
         orphan_mode: spec.orphan_gc.mode,
         orphan_min_age: span("orphanGC.minAge", &spec.orphan_gc.min_age)?,
+        orphan_interval: span("orphanGC.interval", &spec.orphan_gc.interval)?,
+        foreign_agents: spec.orphan_gc.foreign_agents,
         security: spec.security.clone(),
         token_for_tasks: spec.token_for_tasks,
         templates: spec
@@ -159,6 +251,28 @@ pub fn validate(pool: &AgentPool, build_facts: &str) -> Result<ValidPool, Invali
     })
 }
 
+fn surge(surge: &Surge) -> Result<ValidSurge, InvalidSpec> {
+    match surge {
+        Surge::Count(number) => Ok(ValidSurge::Count(count(*number))),
+        Surge::Percent(text) => text
+            .strip_suffix('%')
+            .and_then(|number| number.parse().ok())
+            .filter(|percent| *percent <= 100)
+            .map(ValidSurge::Percent)
+            .ok_or_else(|| InvalidSpec::Surge(text.clone())),
+    }
+}
+
+fn schedules(pool: &AgentPool) -> Result<Vec<ValidSchedule>, InvalidSpec> {
+    let read = |schedule| {
+        ValidSchedule::read(schedule).map_err(|problem| InvalidSpec::Schedule {
+            name: schedule.name.clone(),
+            problem,
+        })
+    };
+    pool.spec.scaling.schedules.iter().map(read).collect()
+}
+
 fn valid_template(
     pool: &AgentPool,
     index: usize,
@@ -166,12 +280,6 @@ fn valid_template(
     salt: &str,
 ) -> ValidTemplate {
     let scaling = &pool.spec.scaling;
-    let max_agents = count(
-        template
-            .max_agents
-            .unwrap_or(scaling.max_agents)
-            .min(scaling.max_agents),
-    );
     let own_idle = if index == 0 { scaling.min_idle } else { 0 };
     let (pod, refused) = match merge::checked(template.pod.as_ref(), pool.spec.profile()) {
         Ok(pod) => (pod, None),
@@ -194,8 +302,8 @@ fn valid_template(
         pod_hash: hash(&[salt, &pod_text]),
         capabilities: template.capabilities.clone(),
         offered: built_in(None),
-        max_agents,
-        min_idle: count(template.min_idle.unwrap_or(own_idle)).min(max_agents),
+        own_max: template.max_agents.map(count),
+        min_idle: count(template.min_idle.unwrap_or(own_idle)),
         reserve: count(
             pool.spec
                 .reserve
@@ -274,7 +382,12 @@ mod tests {
             ),
             (10, 5, 0)
         );
-        assert_eq!(valid.templates[0].max_agents, 10);
+        assert_eq!(valid.templates[0].own_max, None);
+        assert_eq!(
+            (valid.surge, valid.starts_per_minute),
+            (ValidSurge::Count(0), None)
+        );
+        assert_eq!(valid.image_pull_grace, Duration::from_secs(30));
         assert_eq!(valid.poll_interval, Duration::from_secs(1));
     }
 
@@ -284,12 +397,49 @@ mod tests {
         spec["scaling"] = json!({ "minIdle": 3, "maxAgents": 4 });
         spec["templates"] = json!([{ "name": "a" }, { "name": "b" }, { "name": "c", "minIdle": 2, "maxAgents": 1 }]);
         let valid = validate(&pool(&spec), "").unwrap();
-        let idle: Vec<_> = valid
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let idle: Vec<_> = crate::pool::capacity::capacity(&valid, now)
             .templates
             .iter()
-            .map(|t| (t.min_idle, t.max_agents, t.reserve))
+            .map(|share| (share.min_idle, share.max_agents))
             .collect();
-        assert_eq!(idle, [(3, 4, 4), (0, 4, 4), (1, 1, 4)]);
+        assert_eq!(idle, [(3, 4), (0, 4), (1, 1)]);
+    }
+
+    #[test]
+    fn a_schedule_replaces_the_numbers_while_it_applies() {
+        let mut spec = smallest();
+        spec["scaling"] = json!({ "minIdle": 1, "maxAgents": 4, "schedules": [
+            { "name": "day", "start": "08:00", "end": "18:00", "minIdle": 5, "maxAgents": 8 }] });
+        spec["templates"] = json!([{ "name": "a" }, { "name": "b", "maxAgents": 6 }]);
+        let valid = validate(&pool(&spec), "").unwrap();
+        let at = |time: &str| crate::pool::capacity::capacity(&valid, time.parse().unwrap());
+        let (day, night) = (at("2026-11-20T12:00:00Z"), at("2026-11-20T20:00:00Z"));
+        assert_eq!((day.max_agents, day.schedule.as_deref()), (8, Some("day")));
+        assert_eq!(
+            (day.templates[0].min_idle, day.templates[1].max_agents),
+            (5, 6)
+        );
+        assert_eq!((night.max_agents, night.templates[0].min_idle), (4, 1));
+        assert_eq!((night.schedule, night.templates[1].max_agents), (None, 4));
+    }
+
+    #[test]
+    fn surge_is_a_number_or_a_part_of_what_waits() {
+        let surge = |surge: Value| {
+            let mut spec = smallest();
+            spec["scaling"] = json!({ "surge": surge });
+            validate(&pool(&spec), "").map(|valid| valid.surge.beyond(11))
+        };
+        assert_eq!(surge(json!(3)), Ok(3));
+        assert_eq!(surge(json!("20%")), Ok(3), "rounded up");
+        assert!(
+            surge(json!("many"))
+                .unwrap_err()
+                .to_string()
+                .contains("many")
+        );
+        assert_eq!(ValidSurge::Count(3).beyond(0), 0, "only while jobs wait");
     }
 
     #[test]

@@ -27,6 +27,7 @@ fn snapshot(begun: i64, agents: Vec<Registration>) -> Option<Arc<QueueSnapshot>>
         requests,
         agents,
         foreign: 0,
+        parallelism: None,
     }))
 }
 

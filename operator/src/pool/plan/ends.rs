@@ -2,10 +2,11 @@
 
 use super::{Mark, Planner, Retire, signed};
 use crate::crd::conditions::Reason;
+use crate::crd::lifecycle::InfrastructureLoss;
 use crate::crd::pool::OrphanMode;
-use crate::pool::facts::Presence;
-use crate::pool::stage::{End, Stage};
-use jiff::{SignedDuration, Timestamp};
+use crate::pool::facts::{Identity, Presence};
+use crate::pool::stage::{End, Ended, Stage};
+use jiff::SignedDuration;
 
 /// How long the service's word on a reserved agent waits for the agent's own, so that one patch carries both.
 const PATCH_DELAY: SignedDuration = SignedDuration::from_secs(2);
@@ -14,12 +15,12 @@ impl Planner<'_> {
     /// What has come to its end is removed; what failed is kept for a while.
     pub(super) fn end(&mut self) {
         let deadline = self.deadline_passed();
-        let mut kept: Vec<(Timestamp, &str)> = Vec::new();
+        let mut kept: Vec<(Ended, &str)> = Vec::new();
         for (identity, stage) in &self.stages {
             let end = match stage {
                 Stage::Over(end) => Some(end.clone()),
-                Stage::Kept(since) => {
-                    kept.push((*since, &identity.name));
+                Stage::Kept(ended) => {
+                    kept.push((*ended, &identity.name));
                     None
                 }
                 Stage::Reserved | Stage::Starting if self.observed.deleting.is_some() => {
@@ -30,6 +31,7 @@ impl Planner<'_> {
                         "the AgentPool was deleted and its deadline has passed",
                     ))
                 }
+                Stage::Busy if self.is_overdue(identity) => Some(self.overdue()),
                 Stage::Draining(since) if identity.snapshot.is_some_and(|begun| begun > *since) => {
                     Some(End {
                         reason: Reason::ScaledDown,
@@ -66,17 +68,59 @@ impl Planner<'_> {
                     identity: identity.name.clone(),
                     request: identity.request.as_ref().map(|request| request.id),
                     only_if_idle,
+                    spare_request: self.pool.on_loss == InfrastructureLoss::None && end.is_loss(),
                     end,
                 });
             }
         }
-        kept.sort_unstable_by(|a, b| b.cmp(a));
-        let ttl = signed(self.pool.failed_ttl);
-        for (index, (since, name)) in kept.into_iter().enumerate() {
-            let old = self.now.duration_since(since) > ttl;
-            if index >= self.pool.failed_history || old || self.observed.deleting.is_some() {
-                self.plan.forget.push(name.to_owned());
-            }
+        let (failed, succeeded) = kept.into_iter().partition(|(ended, _)| ended.failed);
+        let forgotten = [
+            self.beyond(
+                failed,
+                self.pool.failed_history,
+                signed(self.pool.failed_ttl),
+            ),
+            self.beyond(succeeded, self.pool.succeeded_history, SignedDuration::MAX),
+        ];
+        self.plan.forget.extend(forgotten.into_iter().flatten());
+    }
+
+    /// All but the newest so many, and what is older than `ttl`.
+    fn beyond(
+        &self,
+        mut kept: Vec<(Ended, &str)>,
+        history: usize,
+        ttl: SignedDuration,
+    ) -> Vec<String> {
+        kept.sort_unstable_by_key(|(ended, name)| std::cmp::Reverse((ended.since, *name)));
+        let forgotten = kept.into_iter().enumerate().filter(|(index, (ended, _))| {
+            let old = self.now.duration_since(ended.since) > ttl;
+            *index >= history || old || self.observed.deleting.is_some()
+        });
+        forgotten.map(|(_, (_, name))| name.to_owned()).collect()
+    }
+
+    /// Whether a job runs longer than it may.
+    fn is_overdue(&self, identity: &Identity) -> bool {
+        let accepted = identity.known.as_ref().and_then(|known| known.accepted);
+        let patched = identity.pod.as_ref().and_then(|pod| pod.accepted);
+        let received = identity
+            .request
+            .as_ref()
+            .and_then(|request| request.received);
+        let since = accepted.map(|(_, at)| at).or(patched).or(received);
+        self.pool
+            .job_timeout
+            .zip(since)
+            .is_some_and(|(limit, since)| self.now.duration_since(since) > signed(limit))
+    }
+
+    fn overdue(&self) -> End {
+        let limit = humantime::format_duration(self.pool.job_timeout.unwrap_or_default());
+        End {
+            reason: Reason::JobTimeout,
+            message: format!("the job ran longer than lifecycle.jobTimeout ({limit})"),
+            keep: false,
         }
     }
 
@@ -135,6 +179,11 @@ impl Planner<'_> {
             return;
         };
         let min_age = signed(self.pool.orphan_min_age);
+        let interval = signed(self.pool.orphan_interval);
+        let due = self
+            .observed
+            .swept
+            .is_none_or(|at| self.now.duration_since(at) >= interval);
         for agent in &snapshot.agents {
             let old = agent
                 .created
@@ -143,7 +192,7 @@ impl Planner<'_> {
                 continue;
             }
             self.plan.orphaned += 1;
-            if self.pool.orphan_mode == OrphanMode::Enforce && self.observed.writable {
+            if due && self.pool.orphan_mode == OrphanMode::Enforce && self.observed.writable {
                 self.plan.orphans.push((agent.id, agent.name.clone()));
             }
         }

@@ -3,6 +3,8 @@
 use super::{Limit, Planner, Waiting, WaitingRequests, limit};
 use crate::backoff::registration_key;
 use crate::crd::conditions::Reason;
+use crate::pool::facts::Blocked;
+use crate::pool::stage::Stage;
 
 impl Planner<'_> {
     pub(super) fn explain(&mut self, waiting: &WaitingRequests<'_>) {
@@ -17,27 +19,11 @@ impl Planner<'_> {
         }
         for (index, requests) in waiting.claimed.iter().enumerate() {
             self.plan.queued[index] = requests.len();
-            let started = self
-                .plan
-                .start
-                .iter()
-                .filter(|start| start.template == index)
-                .count();
-            let coming =
-                self.plan.templates[index].starting + self.plan.templates[index].idle + started;
-            let limit = self.limit(index);
-            if requests.len() > coming {
-                self.plan.limited_by = self.plan.limited_by.or(Some(limit.reason));
-            }
-            for (place, request) in requests.iter().enumerate() {
-                let limit = if place < coming {
-                    Limit {
-                        reason: Reason::AgentStarting,
-                        message: String::new(),
-                    }
-                } else {
-                    limit.clone()
-                };
+            let limits = self.limits(index, requests.len());
+            for (request, limit) in requests.iter().zip(limits) {
+                if limit.reason != Reason::AgentStarting {
+                    self.plan.limited_by = self.plan.limited_by.or(Some(limit.reason));
+                }
                 self.plan.waiting.push(Waiting {
                     request: request.id,
                     template: Some(index),
@@ -52,36 +38,92 @@ impl Planner<'_> {
             .sort_by_key(|waiting| (waiting.since, waiting.request));
     }
 
-    pub(super) fn limit(&self, index: usize) -> Limit {
+    /// One for each of a template's waiting requests: an agent starts for the first, the others meet a limit.
+    fn limits(&self, index: usize, requests: usize) -> Vec<Limit> {
+        let counts = &self.plan.templates[index];
+        let stuck = self.stuck(index);
+        let coming = counts.starting + counts.idle + self.started(index);
+        let well = coming.saturating_sub(stuck.len());
+        let starting = limit(Reason::AgentStarting, "");
+        let mut limits: Vec<Limit> = std::iter::repeat_n(starting, well).chain(stuck).collect();
+        let runnable = self.runnable[index];
+        limits.truncate(runnable.min(requests));
+        let short = runnable.saturating_sub(limits.len());
+        if short > 0 {
+            limits.extend(std::iter::repeat_n(self.limit(index), short));
+        }
+        limits.resize(requests, self.no_licence());
+        limits
+    }
+
+    /// Agents of a template that start and cannot, with the cluster's words.
+    fn stuck(&self, index: usize) -> Vec<Limit> {
+        let starting = self.stages.iter().filter(|(identity, stage)| {
+            *stage == Stage::Starting && self.template_of(identity) == Some(index)
+        });
+        starting
+            .filter_map(|(identity, _)| identity.pod.as_ref()?.blocked.as_ref())
+            .map(|blocked| match blocked {
+                Blocked::Unschedulable(words) => limit(Reason::Unschedulable, words),
+                Blocked::ImagePull(words) => limit(Reason::ImagePullFailed, words),
+            })
+            .collect()
+    }
+
+    fn started(&self, index: usize) -> usize {
+        let own = self.plan.start.iter();
+        own.filter(|start| start.template == index).count()
+    }
+
+    fn no_licence(&self) -> Limit {
+        let parallelism = self.observed.snapshot.as_ref().and_then(|s| s.parallelism);
+        let (total, used) = parallelism.map_or((0, 0), |all| (all.total, all.used));
+        limit(
+            Reason::Parallelism,
+            &format!("the service runs {used} of at most {total} jobs at once"),
+        )
+    }
+
+    fn limit(&self, index: usize) -> Limit {
         let template = &self.pool.templates[index];
-        let started = |index| {
-            self.plan
-                .start
-                .iter()
-                .filter(|start| start.template == index)
-                .count()
-        };
-        let own = self.plan.templates[index].live() + started(index);
+        let own = self.plan.templates[index].live() + self.started(index);
         if self.observed.deleting.is_some() {
             return limit(Reason::Terminating, "the AgentPool is being deleted");
         }
         if let Some(hold) = self.hold(template) {
             return hold;
         }
-        if own >= template.max_agents {
+        if let Some(most) = template.own_max.filter(|most| own >= *most) {
             return limit(
                 Reason::MaxAgents,
-                &format!("template {} has all of its {} agents", template.name, own),
+                &format!("template {} has all of its {most} agents", template.name),
             );
         }
-        if self.plan.total.live() + self.plan.start.len() >= self.pool.max_agents {
-            return limit(
-                Reason::MaxAgents,
-                &format!("scaling.maxAgents is {}", self.pool.max_agents),
-            );
+        if self.plan.total.live() + self.plan.start.len() >= self.capacity.max_agents {
+            return self.full();
         }
-        if let Some(problem) = self.waits(&registration_key(&template.name)) {
-            limit(Reason::NoReserve, problem)
+        if self.starts_left() == 0 {
+            let most = self.pool.starts_per_minute.unwrap_or_default();
+            let message = format!("scaling.maxStartsPerMinute is {most}");
+            return limit(Reason::RateLimit, &message);
+        }
+        self.no_identity(&template.name)
+    }
+
+    fn full(&self) -> Limit {
+        let most = self.capacity.max_agents;
+        match &self.capacity.schedule {
+            Some(name) if self.capacity.max_is_scheduled => limit(
+                Reason::Schedule,
+                &format!("schedule {name} has maxAgents {most}"),
+            ),
+            _ => limit(Reason::MaxAgents, &format!("scaling.maxAgents is {most}")),
+        }
+    }
+
+    fn no_identity(&self, template: &str) -> Limit {
+        if let Some(hold) = self.waits(&registration_key(template)) {
+            limit(Reason::RegistrationFailed, &hold.message)
         } else if self.observed.writable {
             limit(Reason::NoReserve, "an identity is being registered")
         } else {

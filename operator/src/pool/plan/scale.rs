@@ -1,7 +1,7 @@
 //! How many agents start, are registered for later, and leave because they are not needed.
 
 use super::{Limit, Planner, Retire, Start, WaitingRequests, limit, signed};
-use crate::backoff::registration_key;
+use crate::backoff::{Hold, registration_key};
 use crate::crd::conditions::Reason;
 use crate::pool::demand::{Claimed, claim};
 use crate::pool::facts::{Identity, Request};
@@ -49,7 +49,7 @@ impl<'a> Planner<'a> {
                     .taken
                     .get(&request.id)
                     .is_some_and(|at| *at >= snapshot.begun);
-                !request.received
+                request.received.is_none()
                     && !taken
                     && request.agent.is_none_or(|agent| !live.contains(&agent))
             })
@@ -69,34 +69,58 @@ impl<'a> Planner<'a> {
             self.drain_idle(usize::MAX, |_| true);
             return;
         }
-        let mut room = self.pool.max_agents.saturating_sub(self.plan.total.live());
+        let most = self.capacity.max_agents;
+        let mut room = most.saturating_sub(self.plan.total.live());
+        let mut licences = self.licences();
         for index in 0..self.pool.templates.len() {
             let template = &self.pool.templates[index];
+            let share = self.capacity.templates[index];
             let counts = self.plan.templates[index].clone();
-            let need = waiting.claimed[index].len() + template.min_idle;
+            let runnable = runnable(&waiting.claimed[index], &mut licences);
+            self.runnable[index] = runnable;
+            let need = runnable + self.pool.surge.beyond(runnable) + share.min_idle;
             let have = counts.starting + counts.idle;
-            let own_room = template.max_agents.saturating_sub(counts.live()).min(room);
+            let own_room = share.max_agents.saturating_sub(counts.live()).min(room);
             let wanted = if self.hold(template).is_some() {
                 0
             } else {
-                need.saturating_sub(have).min(own_room)
+                let wanted = need.saturating_sub(have).min(own_room);
+                wanted.min(self.starts_left())
             };
             let started = self.start(index, wanted, &waiting.claimed[index], have);
             room -= started;
-            self.plan.desired += (need + counts.busy).min(template.max_agents);
+            self.plan.desired += (need + counts.busy).min(share.max_agents);
             self.replenish(index, started, wanted - started);
+            self.plan.surplus[index] = have > need;
             self.drain_surplus(index, have.saturating_sub(need));
         }
-        self.plan.desired = self.plan.desired.min(self.pool.max_agents);
+        self.plan.desired = self.plan.desired.min(most);
+    }
+
+    /// How many more jobs the service would run now.
+    fn licences(&self) -> usize {
+        let parallelism = self
+            .observed
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.parallelism)
+            .filter(|_| self.pool.respect_parallelism);
+        parallelism.map_or(usize::MAX, |all| all.total.saturating_sub(all.used))
+    }
+
+    /// How many more agents may be started within this minute.
+    pub(super) fn starts_left(&self) -> usize {
+        self.pool.starts_per_minute.map_or(usize::MAX, |most| {
+            most.saturating_sub(self.observed.started + self.plan.start.len())
+        })
     }
 
     /// The last failure, while the next attempt waits.
-    pub(super) fn waits(&self, key: &str) -> Option<&str> {
+    pub(super) fn waits(&self, key: &str) -> Option<&Hold> {
         self.observed
             .backoff
             .get(key)
-            .filter(|(until, _)| *until > self.now)
-            .map(|(_, message)| message.as_str())
+            .filter(|hold| hold.until > self.now)
     }
 
     /// Why a template starts nothing at all.
@@ -108,7 +132,7 @@ impl<'a> Planner<'a> {
             return Some(limit(Reason::InvalidTemplate, problem));
         }
         self.waits(&template.name)
-            .map(|message| limit(Reason::Backoff, message))
+            .map(|hold| limit(hold.reason, &hold.message))
     }
 
     /// Starts up to `wanted` reserved identities and leaves the last one as the placeholder of the template.
@@ -208,6 +232,7 @@ impl<'a> Planner<'a> {
                 },
                 request: None,
                 only_if_idle: true,
+                spare_request: false,
             });
         }
     }
@@ -231,6 +256,11 @@ impl<'a> Planner<'a> {
         self.drain_idle(usize::MAX, |(identity, _)| {
             of_template(identity) && outdated(identity)
         });
+        let delay = signed(self.pool.scale_down_delay);
+        let since = self.observed.surplus_since.get(&template.name);
+        if since.is_none_or(|since| now.duration_since(*since) < delay) {
+            return;
+        }
         self.drain_idle(surplus, |(identity, since)| {
             of_template(identity) && !outdated(identity) && now.duration_since(since) > timeout
         });
@@ -258,4 +288,15 @@ impl<'a> Planner<'a> {
         let names = idle.into_iter().take(most).map(|(_, name)| name.to_owned());
         self.plan.drain.extend(names);
     }
+}
+
+/// How many of these requests the service would run. Those that it gave to an agent have their licence already.
+fn runnable(requests: &[&Request], licences: &mut usize) -> usize {
+    let unassigned = requests
+        .iter()
+        .filter(|request| request.agent.is_none())
+        .count();
+    let granted = unassigned.min(*licences);
+    *licences -= granted;
+    requests.len() - unassigned + granted
 }

@@ -8,6 +8,9 @@ use dayfly_wire::ids::PoolId;
 use proptest::prelude::*;
 use serde_json::json;
 
+mod histories;
+mod limits;
+
 const NOW: i64 = 1_000_000;
 
 fn at(seconds_ago: i64) -> Timestamp {
@@ -82,6 +85,9 @@ fn pod(pool: &ValidPool, number: i64) -> PodFact {
         reason: String::new(),
         message: String::new(),
         agent: AgentContainer::Running,
+        scheduled: Some(at(60)),
+        blocked: None,
+        accepted: None,
         busy: false,
     }
 }
@@ -122,7 +128,7 @@ fn busy(pool: &ValidPool, number: i64, request: i64) -> Identity {
     let mut identity = idle(pool, number, 30);
     identity.request = Some(Request {
         agent: Some(AgentId(number)),
-        received: true,
+        received: Some(at(20)),
         ..waiting(request)
     });
     identity
@@ -134,7 +140,7 @@ fn waiting(id: i64) -> Request {
         queued: Some(at(100 - id)),
         demands: Vec::new(),
         agent: None,
-        received: false,
+        received: None,
     }
 }
 
@@ -156,11 +162,15 @@ fn observed(identities: Vec<Identity>, requests: Vec<Request>) -> Observed {
                 .filter_map(|i| i.registration.present().cloned())
                 .collect(),
             foreign: 0,
+            parallelism: None,
         })),
         identities,
         writable: true,
         registering: BTreeMap::new(),
         backoff: BTreeMap::new(),
+        started: 0,
+        surplus_since: [("default".to_owned(), at(1000))].into(),
+        swept: None,
         taken: BTreeMap::new(),
         living: ["u-1".to_owned()].into(),
         deleting: None,
@@ -649,7 +659,12 @@ fn paused_and_failing_templates_start_nothing_and_say_why() {
     let mut pool = simple(0, 10);
     let identities = numbers(0..5, |n| reserved(&pool, n));
     let mut observed = observed(identities, vec![waiting(1)]);
-    observed.backoff = [("default".to_owned(), (at(-5), "quota exceeded".to_owned()))].into();
+    let hold = |reason, message: &str| Hold {
+        until: at(-5),
+        reason,
+        message: message.to_owned(),
+    };
+    observed.backoff = [("default".to_owned(), hold(Reason::QuotaExceeded, "full"))].into();
     let failing = plan(&pool, &observed, now());
     assert!(failing.start.is_empty());
     assert_eq!(
@@ -657,10 +672,10 @@ fn paused_and_failing_templates_start_nothing_and_say_why() {
             failing.waiting[0].reason,
             failing.waiting[0].message.as_str()
         ),
-        (Reason::Backoff, "quota exceeded")
+        (Reason::QuotaExceeded, "full")
     );
     let key = crate::backoff::registration_key("default");
-    observed.backoff = [(key, (at(-5), "no permission".to_owned()))].into();
+    observed.backoff = [(key, hold(Reason::RegistrationFailed, "no permission"))].into();
     let unregistered = plan(&pool, &observed, now());
     assert_eq!(unregistered.start.len(), 1, "what is registered starts");
     assert!(unregistered.register.is_empty());

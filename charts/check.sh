@@ -63,7 +63,7 @@ done
 # Rights. A rule on credentials without names would be a rule on every Secret of the namespace.
 lacks dayfly-default 'resourceNames: (\[\]|null|$)'
 has dayfly-watch-namespaces 'resourceNames: \["contoso-pat"\]'
-has dayfly-all-on 'resourceNames: \["another","contoso-pat","local-pat"\]'
+has dayfly-all-on 'resourceNames: \["another","contoso-pat","fabrikam-principal","local-pat","proxy-credential"\]'
 for mode in default all-on; do
   name=dayfly-operator
   [ $mode = all-on ] && name=hatchery
@@ -87,6 +87,8 @@ for kind in PoolConnection ServiceMonitor NetworkPolicy PodDisruptionBudget Conf
 done
 has dayfly-all-on 'image: "registry.example.com/dayfly/operator@sha256:0{64}"'
 has dayfly-all-on 'value: "registry.example.com/dayfly/agent:dev"'
+has dayfly-all-on 'audience: "api://AzureADTokenExchange"'
+lacks dayfly-default 'federated'
 has dayfly-default 'value: "dayfly-operator.dayfly-system.svc"'
 has dayfly-pool-default 'public-url=http://dayfly-pool.dayfly-system.svc.cluster.local:8080/default$'
 has dayfly-pool-all-on 'claimName: queue-data'

@@ -86,6 +86,9 @@ pub struct RunArgs {
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "DAYFLY_HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
     pub health_listen: std::net::SocketAddr,
+    /// The operator's projected service-account token, for connections with a workload identity.
+    #[arg(long, env = "AZURE_FEDERATED_TOKEN_FILE")]
+    pub federated_token_file: Option<std::path::PathBuf>,
     /// The log filter of the agents.
     #[arg(long, env = "DAYFLY_AGENT_LOG")]
     pub agent_log: Option<String>,

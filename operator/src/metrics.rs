@@ -61,6 +61,11 @@ pub struct WriteLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    connection: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VersionLabels {
     version: &'static str,
 }
@@ -75,6 +80,7 @@ pub struct Metrics {
     desired: Family<PoolLabels, Gauge>,
     orphaned: Family<PoolLabels, Gauge>,
     foreign: Family<PoolLabels, Gauge>,
+    credential_expiry: Family<ConnectionLabels, Gauge>,
     /// Claims and callbacks that were refused.
     pub refusals: Family<ReasonLabels, Counter>,
     /// Agents that ended.
@@ -122,6 +128,7 @@ impl Metrics {
             desired: Family::default(),
             orphaned: Family::default(),
             foreign: Family::default(),
+            credential_expiry: Family::default(),
             refusals: Family::default(),
             exits: Family::default(),
             queue_to_pod: seconds(),
@@ -175,6 +182,11 @@ impl Metrics {
             "agents_foreign",
             "Agents of the pool that are not ours",
             self.foreign.clone(),
+        );
+        to.register(
+            "credential_expiry_timestamp_seconds",
+            "When the credential of a connection ends, where that is known",
+            self.credential_expiry.clone(),
         );
         to.register(
             "identity_refusals",
@@ -278,6 +290,17 @@ impl Metrics {
         }
     }
 
+    /// When the credential of a connection ends; its series ends when that is not known.
+    pub fn credential_expires(&self, connection: &str, second: Option<i64>) {
+        let labels = ConnectionLabels {
+            connection: connection.to_owned(),
+        };
+        match second {
+            Some(second) => drop(self.credential_expiry.get_or_create(&labels).set(second)),
+            None => drop(self.credential_expiry.remove(&labels)),
+        }
+    }
+
     /// An AgentPool is gone: its series end.
     pub fn forget(&self, key: &PoolKey) {
         let labels = PoolLabels::from(key);
@@ -368,6 +391,11 @@ mod tests {
         ] {
             assert!(text.contains(name), "{name} is missing in\n{text}");
         }
+        metrics.credential_expires("contoso", Some(7));
+        let series = "dayfly_credential_expiry_timestamp_seconds{connection=\"contoso\"} 7";
+        assert!(metrics.text().contains(series));
+        metrics.credential_expires("contoso", None);
+        assert!(!metrics.text().contains("contoso"));
         metrics.forget(&key);
         assert!(!metrics.text().contains("pool=\"linux\""));
     }

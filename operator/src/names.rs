@@ -35,6 +35,8 @@ pub const REQUEST_ID: &str = "dayfly.dev/request-id";
 pub const POD_HASH: &str = "dayfly.dev/template-hash";
 /// Annotation of a Secret: the hash of what was registered.
 pub const IDENTITY_HASH: &str = "dayfly.dev/identity-hash";
+/// Annotation of a credential's Secret: when the credential ends, for services that do not tell.
+pub const EXPIRES_AT: &str = "dayfly.dev/expires-at";
 /// Annotation that keeps Karpenter from moving a pod.
 pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// Annotation that keeps the cluster autoscaler from moving a pod.

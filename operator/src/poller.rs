@@ -251,6 +251,10 @@ impl Poller {
             let closed = Duration::try_from(until.duration_since(now)).unwrap_or(SHORTEST);
             return Next::NotBefore(closed);
         }
+        let spare = link.client.leave_budget_for();
+        if !spare.is_zero() {
+            return Next::NotBefore(spare);
+        }
         let looked = self.ask(&link, now).await;
         self.connection
             .learn(&self.context.metrics, "poll", &looked, clock::now());
@@ -298,6 +302,7 @@ impl Poller {
                 None => return Ok(None),
             },
         };
+        self.learn_role(client).await;
         let plain = AgentQuery::default();
         let (requests, agents) = tokio::try_join!(
             client.unfinished_requests(pool),
@@ -337,6 +342,15 @@ impl Poller {
         let known = answer.ok().as_ref().and_then(parallelism);
         self.parallelism = Some((now, known));
         known
+    }
+
+    /// Whether the credential may register agents here, as far as the service tells; asked once of each credential.
+    async fn learn_role(&self, client: &Client) {
+        if !self.connection.knows_role(&self.pool) {
+            let manages = client.manages_pool(&self.pool).await;
+            self.connection
+                .learn_role(&self.pool, manages.unwrap_or(true));
+        }
     }
 
     async fn learn_marks(&mut self, client: &Client, pool: PoolId) -> Result<(), Error> {
@@ -411,7 +425,7 @@ impl Poller {
 
 fn reason(error: &Error) -> Reason {
     match error {
-        Error::Unauthorized(_) | Error::SignInPage => Reason::CredentialRejected,
+        error if error.is_credential_rejected() => Reason::CredentialRejected,
         Error::Forbidden(_) => Reason::PermissionMissing,
         Error::NotFound(_) => Reason::PoolNotFound,
         Error::Throttled { .. } => Reason::Throttled,

@@ -115,6 +115,25 @@ fn connection() -> Value {
     })
 }
 
+/// The ids of a tenant and a client, with `more`.
+fn ids(more: Value) -> Value {
+    let mut ids = json!({
+        "tenantId": "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+        "clientId": "3F2504E0-4F89-11D3-9A0C-0305E82C3302",
+    });
+    let Value::Object(more) = more else {
+        return ids;
+    };
+    ids.as_object_mut().unwrap().extend(more);
+    ids
+}
+
+fn principal(more: Value) -> Value {
+    let mut principal = ids(more);
+    principal["secretName"] = "contoso-principal".into();
+    json!({ "servicePrincipal": principal })
+}
+
 /// Accepted, or refused with these words.
 const POOLS: &[(&str, Change, Option<&str>)] = &[
     ("the smallest", |_| {}, None),
@@ -541,6 +560,124 @@ const CONNECTIONS: &[(&str, Change, Option<&str>)] = &[
         "no credential",
         |o| o["spec"]["credentials"] = json!({}),
         Some("exactly one credential"),
+    ),
+    (
+        "two credentials",
+        |o| o["spec"]["credentials"]["workloadIdentity"] = ids(json!({})),
+        Some("exactly one credential"),
+    ),
+    (
+        "a service principal with a secret",
+        |o| o["spec"]["credentials"] = principal(json!({ "secretKey": "secret" })),
+        None,
+    ),
+    (
+        "a service principal with a certificate",
+        |o| o["spec"]["credentials"] = principal(json!({ "certificateKey": "pem" })),
+        None,
+    ),
+    (
+        "a service principal with both",
+        |o| {
+            o["spec"]["credentials"] = principal(json!({ "secretKey": "s", "certificateKey": "c" }))
+        },
+        Some("either secretKey or certificateKey"),
+    ),
+    (
+        "a service principal with neither",
+        |o| o["spec"]["credentials"] = principal(json!({})),
+        Some("either secretKey or certificateKey"),
+    ),
+    (
+        "a tenant by its name",
+        |o| {
+            let named =
+                json!({ "secretKey": "s", "tenantId": "contoso.onmicrosoft.com.example.test" });
+            o["spec"]["credentials"] = principal(named);
+        },
+        Some("tenantId must be a GUID"),
+    ),
+    (
+        "a client that is no id",
+        |o| {
+            let wrong =
+                json!({ "secretKey": "s", "clientId": "3f2504e0-4f89-11d3-9a0c-0305e82c330g" });
+            o["spec"]["credentials"] = principal(wrong);
+        },
+        Some("clientId must be a GUID"),
+    ),
+    (
+        "another authority",
+        |o| {
+            let other =
+                json!({ "secretKey": "s", "authorityHost": "https://login.example:8443/adfs" });
+            o["spec"]["credentials"] = principal(other);
+        },
+        None,
+    ),
+    (
+        "an authority without TLS",
+        |o| {
+            let plain = json!({ "secretKey": "s", "authorityHost": "http://login.example" });
+            o["spec"]["credentials"] = principal(plain);
+        },
+        Some("authorityHost must begin with https"),
+    ),
+    (
+        "an authority without TLS, allowed",
+        |o| {
+            let plain = json!({ "secretKey": "s", "authorityHost": "http://login.example" });
+            o["spec"]["credentials"] = principal(plain);
+            o["spec"]["allowInsecure"] = true.into();
+        },
+        None,
+    ),
+    (
+        "an authority with a slash",
+        |o| {
+            let slash = json!({ "secretKey": "s", "authorityHost": "https://login.example/" });
+            o["spec"]["credentials"] = principal(slash);
+        },
+        Some("slash at the end"),
+    ),
+    (
+        "an authority with a user",
+        |o| {
+            let user = json!({ "secretKey": "s", "authorityHost": "https://me@login.example" });
+            o["spec"]["credentials"] = principal(user);
+        },
+        Some("without user"),
+    ),
+    (
+        "a workload identity",
+        |o| o["spec"]["credentials"] = json!({ "workloadIdentity": ids(json!({})) }),
+        None,
+    ),
+    (
+        "a workload identity without TLS",
+        |o| {
+            let plain = ids(json!({ "authorityHost": "http://login.example" }));
+            o["spec"]["credentials"] = json!({ "workloadIdentity": plain });
+        },
+        Some("authorityHost must begin with https"),
+    ),
+    (
+        "a workload identity of no tenant",
+        |o| {
+            let wrong = ids(json!({ "tenantId": "f" }));
+            o["spec"]["credentials"] = json!({ "workloadIdentity": wrong });
+        },
+        Some("tenantId"),
+    ),
+    (
+        "a budget",
+        |o| o["spec"]["requestBudget"] = json!({ "perMinute": 10 }),
+        None,
+    ),
+    (
+        "no budget to speak of",
+        |o| o["spec"]["requestBudget"] = json!({ "perMinute": 9 }),
+        Some("greater than or equal to 10"),
     ),
     (
         "nobody allowed",

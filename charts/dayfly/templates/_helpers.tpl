@@ -61,6 +61,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if $credential.secretName -}}{{- $names = append $names $credential.secretName -}}{{- end -}}
 {{- end -}}
 {{- with .spec.webhook -}}{{- $names = append $names .secretName -}}{{- end -}}
+{{- with .spec.proxy -}}{{- with .secretName -}}{{- $names = append $names . -}}{{- end -}}{{- end -}}
 {{- end -}}
 {{- dict "names" ($names | uniq | sortAlpha) | toJson -}}
 {{- end -}}

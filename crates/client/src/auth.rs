@@ -3,10 +3,12 @@
 use crate::Client;
 use crate::error::Error;
 use dayfly_keys::agent_key::AgentKey;
+use dayfly_keys::certificate_key::CertificateKey;
 use dayfly_wire::ids::ClientId;
 use dayfly_wire::secret::SecretText;
-use dayfly_wire::token::{CLIENT_CREDENTIALS, JWT_BEARER, TokenAnswer, TokenRefusal};
+use dayfly_wire::token::TokenAnswer;
 use reqwest::header::HeaderValue;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -14,10 +16,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// The largest answer of a token endpoint, in bytes.
-const MAX_TOKEN_ANSWER: usize = 64 * 1024;
 /// A token of unknown lifetime is used for this long.
 const UNKNOWN_LIFETIME: Duration = Duration::from_secs(300);
+/// A token that could not be renewed is used on until this long before its end.
+const MARGIN: Duration = Duration::from_secs(60);
+/// How long after a renewal that failed the next one is tried.
+const RENEW_AGAIN: Duration = Duration::from_secs(30);
 
 /// How a client proves who it is.
 pub enum Credential {
@@ -29,6 +33,8 @@ pub enum Credential {
     Bearer(SecretText),
     /// An agent's key, exchanged for a token when one is needed.
     Agent(AgentCredential),
+    /// A service principal's proof, exchanged for a token when one is needed.
+    Principal(PrincipalCredential),
 }
 
 /// An agent's key and where it is exchanged.
@@ -43,6 +49,34 @@ pub struct AgentCredential {
     pub token_url: String,
 }
 
+/// A service principal, and what it proves itself with.
+pub struct PrincipalCredential {
+    /// Where the proof is posted; also the audience of an assertion.
+    pub token_url: String,
+    /// The principal.
+    pub client_id: Uuid,
+    /// The proof.
+    pub proof: PrincipalProof,
+}
+
+/// What a service principal proves itself with.
+pub enum PrincipalProof {
+    /// A secret.
+    Secret(SecretText),
+    /// The private key of a certificate.
+    Certificate(Box<CertificateKey>),
+    /// What another issuer says.
+    Federated(FederatedToken),
+}
+
+/// Another issuer's token in a file, which whoever gives it out replaces before it ends.
+pub struct FederatedToken {
+    /// The file; read for every exchange.
+    pub file: PathBuf,
+    /// Whom the token must be for: one that is for somebody else is not sent.
+    pub audience: String,
+}
+
 pub(crate) struct Auth {
     credential: Credential,
     token: Mutex<Option<CachedToken>>,
@@ -51,6 +85,7 @@ pub(crate) struct Auth {
 struct CachedToken {
     header: HeaderValue,
     refresh_at: Instant,
+    ends_at: Instant,
 }
 
 impl Auth {
@@ -63,7 +98,10 @@ impl Auth {
 
     /// Whether a 401 may be cured by another token.
     pub(crate) fn can_refresh(&self) -> bool {
-        matches!(self.credential, Credential::Agent(_))
+        matches!(
+            self.credential,
+            Credential::Agent(_) | Credential::Principal(_)
+        )
     }
 
     /// Forgets the token, so that the next call asks for another.
@@ -82,11 +120,16 @@ impl Client {
                 sensitive("Basic", &base64_of(&pair)).map(Some)
             }
             Credential::Bearer(token) => sensitive("Bearer", token.expose()).map(Some),
-            Credential::Agent(agent) => self.agent_token(agent).await.map(Some),
+            Credential::Agent(agent) => self.token(self.agent_token(agent)).await.map(Some),
+            Credential::Principal(one) => self.token(self.principal_token(one)).await.map(Some),
         }
     }
 
-    async fn agent_token(&self, agent: &AgentCredential) -> Result<HeaderValue, Error> {
+    /// The token that is kept, or another one.
+    async fn token(
+        &self,
+        exchange: impl Future<Output = Result<TokenAnswer, Error>>,
+    ) -> Result<HeaderValue, Error> {
         // Held over the exchange on purpose: callers that come meanwhile wait for this one token.
         let mut cached = self.inner.auth.token.lock().await;
         if let Some(token) = cached
@@ -95,62 +138,32 @@ impl Client {
         {
             return Ok(token.header.clone());
         }
-        let answer = self.exchange(agent).await?;
+        let answer = match exchange.await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let now = Instant::now();
+                let kept = cached.as_mut();
+                let good = kept.filter(|kept| error.is_retryable() && now + MARGIN < kept.ends_at);
+                let Some(good) = good else {
+                    return Err(error);
+                };
+                good.refresh_at = now + RENEW_AGAIN;
+                return Ok(good.header.clone());
+            }
+        };
         let lifetime = answer
             .expires_in
             .and_then(|seconds| u64::try_from(seconds).ok())
             .filter(|seconds| *seconds > 0)
             .map_or(UNKNOWN_LIFETIME, Duration::from_secs);
         let header = sensitive("Bearer", answer.access_token.expose())?;
+        let now = Instant::now();
         *cached = Some(CachedToken {
             header: header.clone(),
-            refresh_at: Instant::now() + lifetime.mul_f64(0.8),
+            refresh_at: now + lifetime.mul_f64(0.8),
+            ends_at: now + lifetime,
         });
         Ok(header)
-    }
-
-    async fn exchange(&self, agent: &AgentCredential) -> Result<TokenAnswer, Error> {
-        let assertion = agent
-            .key
-            .sign_assertion(
-                agent.client_id,
-                &agent.audience,
-                Uuid::new_v4(),
-                self.inner.clock.now(),
-            )
-            .map_err(|_| Error::Sign)?;
-        let form = [
-            ("grant_type", CLIENT_CREDENTIALS),
-            ("client_assertion_type", JWT_BEARER),
-            ("client_assertion", assertion.expose()),
-        ];
-        let request = self
-            .inner
-            .http
-            .post(&agent.token_url)
-            .header(reqwest::header::ACCEPT, "application/json")
-            .timeout(Duration::from_secs(30))
-            .form(&form);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| crate::send::transport(&error))?;
-        self.learn_clock(&response);
-        let status = response.status();
-        let body = crate::send::bounded(response, MAX_TOKEN_ANSWER).await?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| Error::Decode {
-                call: "token",
-                problem: crate::send::problem(&error),
-            });
-        }
-        if status.as_u16() == 400
-            && let Ok(refusal) = serde_json::from_slice::<TokenRefusal>(&body)
-        {
-            let text = format!("{}: {}", refusal.error, refusal.error_description);
-            return Err(Error::TokenRefused(text));
-        }
-        Err(crate::send::failure(status, None, &body))
     }
 }
 

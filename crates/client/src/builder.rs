@@ -3,6 +3,7 @@
 use crate::auth::{Auth, Credential};
 use crate::budget::Budget;
 use crate::clock::ServerClock;
+use crate::pace::Pace;
 use crate::{Client, Inner};
 use dayfly_wire::proxy::Proxy;
 use dayfly_wire::secret::SecretText;
@@ -43,6 +44,7 @@ pub struct ClientBuilder {
     attempts: u32,
     longest_call: Option<Duration>,
     proxy: Option<Proxy>,
+    calls_per_minute: Option<u32>,
 }
 
 impl ClientBuilder {
@@ -55,6 +57,7 @@ impl ClientBuilder {
             attempts: 1,
             longest_call: None,
             proxy: None,
+            calls_per_minute: None,
         }
     }
 
@@ -85,6 +88,12 @@ impl ClientBuilder {
     /// The proxy; without one those of the environment (`HTTPS_PROXY`, `NO_PROXY`) are used.
     pub fn proxy(mut self, proxy: Option<Proxy>) -> Self {
         self.proxy = proxy;
+        self
+    }
+
+    /// How many calls a minute may be made; those above wait for their turn, at most a minute.
+    pub fn calls_per_minute(mut self, budget: Option<u32>) -> Self {
+        self.calls_per_minute = budget;
         self
     }
 
@@ -122,6 +131,7 @@ impl ClientBuilder {
             budget: Budget::default(),
             attempts: self.attempts,
             longest_call: self.longest_call.unwrap_or(Duration::MAX),
+            pace: self.calls_per_minute.map(Pace::new),
         };
         Ok(Client {
             inner: Arc::new(inner),

@@ -57,8 +57,14 @@ pub enum Error {
     /// The token endpoint gave no token.
     #[error("the token endpoint refused the agent's assertion: {0}")]
     TokenRefused(String),
-    /// The agent's key cannot sign.
-    #[error("failed to sign the agent's assertion")]
+    /// The token endpoint does not take a service principal's proof.
+    #[error("the token endpoint refused the credential: {0}")]
+    CredentialRefused(String),
+    /// There is nothing to prove oneself with.
+    #[error("{0}")]
+    CredentialUnavailable(String),
+    /// The key cannot sign.
+    #[error("failed to sign the assertion")]
     Sign,
     /// No answer.
     #[error("failed to reach the service: {0}")]
@@ -84,6 +90,8 @@ impl Error {
             | Self::Throttled { .. }
             | Self::Decode { .. }
             | Self::TokenRefused(_)
+            | Self::CredentialRefused(_)
+            | Self::CredentialUnavailable(_)
             | Self::Sign
             | Self::Transport(_) => None,
         }
@@ -102,13 +110,21 @@ impl Error {
             | Self::Refused { .. }
             | Self::Decode { .. }
             | Self::TokenRefused(_)
+            | Self::CredentialRefused(_)
+            | Self::CredentialUnavailable(_)
             | Self::Sign => false,
         }
     }
 
     /// Whether the credential is at fault.
     pub fn is_credential_rejected(&self) -> bool {
-        matches!(self, Self::Unauthorized(_) | Self::SignInPage)
+        matches!(
+            self,
+            Self::Unauthorized(_)
+                | Self::SignInPage
+                | Self::CredentialRefused(_)
+                | Self::CredentialUnavailable(_)
+        )
     }
 
     /// A fixed word for metrics and conditions.
@@ -124,6 +140,8 @@ impl Error {
             Self::Refused { .. } => "Refused",
             Self::Decode { .. } => "UnreadableAnswer",
             Self::TokenRefused(_) => "TokenRefused",
+            Self::CredentialRefused(_) => "CredentialRefused",
+            Self::CredentialUnavailable(_) => "CredentialUnavailable",
             Self::Sign => "SignFailed",
             Self::Transport(_) => "Unreachable",
         }

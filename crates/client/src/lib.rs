@@ -4,7 +4,7 @@
 //! - no redirect is followed, so a credential never travels to another origin;
 //! - every call has a time limit and every answer a size limit;
 //! - a sign-in page (203, a redirect, HTML) is an authentication failure, not a decoding error;
-//! - an agent's token is asked for once, refreshed before it ends, and asked for again on 401;
+//! - the token of an agent or a service principal is asked for once, refreshed before it ends, and asked for again on 401;
 //! - the difference to the server's clock, learnt from `Date` headers, is applied to assertions.
 
 mod agents;
@@ -16,6 +16,7 @@ mod builds;
 mod clock;
 pub mod error;
 mod jobs;
+mod pace;
 mod pipelines;
 mod plans;
 mod pools;
@@ -24,10 +25,11 @@ mod retry;
 mod send;
 mod sessions;
 mod tasks;
+mod token;
 
 pub use agents::AgentQuery;
 pub use artifacts::Piece;
-pub use auth::{AgentCredential, Credential};
+pub use auth::{AgentCredential, Credential, FederatedToken, PrincipalCredential, PrincipalProof};
 pub use budget::RateLimit;
 pub use builder::{BuildError, ClientBuilder};
 pub use error::Error;
@@ -35,6 +37,8 @@ pub use plans::PlanScope;
 pub use send::Download;
 
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A client of one service with one credential.
 #[derive(Clone)]
@@ -49,7 +53,8 @@ struct Inner {
     clock: clock::ServerClock,
     budget: budget::Budget,
     attempts: u32,
-    longest_call: std::time::Duration,
+    longest_call: Duration,
+    pace: Option<pace::Pace>,
 }
 
 impl Client {
@@ -66,5 +71,11 @@ impl Client {
     /// How often the service may be asked, as its last answer said.
     pub fn rate_limit(&self) -> RateLimit {
         self.inner.budget.last()
+    }
+
+    /// How long calls that can wait should leave the budget to those that cannot.
+    pub fn leave_budget_for(&self) -> Duration {
+        let pace = self.inner.pace.as_ref();
+        pace.map_or(Duration::ZERO, |pace| pace.until_half(Instant::now()))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{Client, Error};
 use dayfly_wire::collection::Collection;
+use dayfly_wire::credential::CredentialStanding;
 use dayfly_wire::pool::AgentPool;
 use reqwest::Method;
 
@@ -19,6 +20,27 @@ impl Client {
             .value
             .into_iter()
             .find(|pool| pool.name.eq_ignore_ascii_case(name)))
+    }
+
+    /// Whether the credential may manage the pool of that name, as far as the service tells.
+    pub async fn manages_pool(&self, name: &str) -> Result<bool, Error> {
+        let call = self
+            .call("find managed pool", Method::GET, POOLS)
+            .query("poolName", name)
+            .query("actionFilter", "manage");
+        let pools: Collection<AgentPool> = self.send(call).await?.json()?;
+        let mut pools = pools.value.into_iter();
+        Ok(pools.any(|pool| pool.name.eq_ignore_ascii_case(name)))
+    }
+
+    /// What the service tells of the credential; `None` when it tells nothing, as Azure DevOps does.
+    pub async fn credential_standing(&self) -> Result<Option<CredentialStanding>, Error> {
+        let call = self.call("read credential", Method::GET, "/_apis/dayfly/credential");
+        match self.send(call).await {
+            Ok(answer) => answer.json().map(Some),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// All pools that the credential may see.

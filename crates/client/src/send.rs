@@ -12,6 +12,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// The largest answer that is read, in bytes: a job message with its variables, or a full list of requests.
@@ -206,6 +207,7 @@ impl Client {
 
     /// Sends, and gives the answer of a call that succeeded before its body is read.
     async fn respond(&self, call: &Call) -> Result<Response, Error> {
+        self.turn().await?;
         let mut request = self
             .inner
             .http
@@ -236,6 +238,20 @@ impl Client {
         }
         let body = bounded(response, MAX_ANSWER).await?;
         Err(failure(status, retry_after(&headers), &body))
+    }
+
+    /// Waits for the call's turn, if calls are counted.
+    async fn turn(&self) -> Result<(), Error> {
+        let Some(pace) = &self.inner.pace else {
+            return Ok(());
+        };
+        match pace.take(Instant::now()) {
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            None => Err(Error::Throttled { after: None }),
+        }
     }
 
     pub(crate) fn learn_clock(&self, response: &Response) {
@@ -301,7 +317,7 @@ pub(crate) fn failure(status: StatusCode, after: Option<Duration>, body: &[u8]) 
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get(RETRY_AFTER)?
         .to_str()

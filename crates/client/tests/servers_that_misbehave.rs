@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // The fixtures below are outside of test functions.
 
-use dayfly_client::{Client, Credential, Error};
+use dayfly_client::{Client, Credential, Error, RateLimit};
 use dayfly_wire::ids::{PoolId, SessionId, TaskId};
 use dayfly_wire::task::TaskVersion;
 use std::time::Duration;
@@ -78,6 +78,32 @@ async fn overload_is_tried_again_and_then_reported_with_the_server_s_wish() {
         "{error}"
     );
     assert_eq!(server.received_requests().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_service_says_about_its_limits_is_known_and_a_budget_makes_calls_wait() {
+    let limits = ResponseTemplate::new(200)
+        .set_body_raw(r#"{"count":0,"value":[]}"#, "application/json")
+        .insert_header("x-ratelimit-limit", "200")
+        .insert_header("x-ratelimit-remaining", "7")
+        .insert_header("retry-after", "3");
+    let server = server(limits).await;
+    let client = Client::builder(server.uri())
+        .calls_per_minute(Some(12))
+        .build()
+        .unwrap();
+    assert_eq!(client.rate_limit(), RateLimit::default());
+    client.pools().await.unwrap();
+    let said = client.rate_limit();
+    assert!(said.is_nearly_used_up());
+    assert_eq!(said.wait, Some(Duration::from_secs(3)));
+    assert!(client.leave_budget_for().is_zero());
+    client.pools().await.unwrap();
+    let pause = client.leave_budget_for();
+    assert!(
+        pause > Duration::from_secs(4),
+        "a call every five seconds: {pause:?}"
+    );
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::KeyError;
 pub use crate::assertion::AssertionError;
 use crate::assertion::CLOCK_TOLERANCE_SECONDS;
-use crate::cluster_token::{ClusterKeys, ClusterTokenError};
+use crate::cluster_token::{ClusterKeys, ClusterTokenError, OneOrMany};
 use crate::encoding::from_base64_url;
 use crate::public_key::{PublicKey, signature_only};
 use jiff::Timestamp;
@@ -136,6 +136,24 @@ pub fn claimed_issuer(token: &str) -> Option<String> {
     serde_json::from_slice::<Issued>(&payload)
         .ok()
         .map(|issued| issued.iss)
+}
+
+/// Whom an assertion says that it is for, unchecked: good for not sending it to anybody else, and nothing else.
+pub fn claimed_audiences(token: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Meant {
+        aud: OneOrMany,
+    }
+    if token.len() > MAX_ASSERTION {
+        return Vec::new();
+    }
+    let payload = token.split('.').nth(1).map(from_base64_url);
+    let meant = payload.and_then(|payload| serde_json::from_slice::<Meant>(&payload.ok()?).ok());
+    match meant.map(|meant| meant.aud) {
+        Some(OneOrMany::One(one)) => vec![one],
+        Some(OneOrMany::Many(many)) => many,
+        None => Vec::new(),
+    }
 }
 
 impl ClusterKeys {

@@ -7,7 +7,7 @@
 //! - [`service_token`]: the tokens that the pool service gives out; [`id_token`]: those that others verify;
 //!   [`pat`]: its personal access tokens; [`web_session`]: the sessions of its web page.
 //! - [`cluster_token`]: the local check of a Kubernetes service-account token; [`client_assertion`]: what service
-//!   principals prove themselves with.
+//!   principals prove themselves with, and [`certificate_key`]: the key that they sign it with.
 //! - [`webhook`]: the shared secret of a webhook.
 //! - [`stock`]: keys made before they are needed.
 //! - [`content`]: hashes that stored content is named by.
@@ -17,6 +17,7 @@
 pub mod agent_key;
 pub mod assertion;
 pub mod callback;
+pub mod certificate_key;
 pub mod client_assertion;
 pub mod cluster_token;
 pub mod content;

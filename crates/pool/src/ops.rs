@@ -6,6 +6,7 @@ pub mod attachments;
 pub mod builds;
 pub mod client_credentials;
 pub mod containers;
+mod credentials;
 pub mod definition_secrets;
 pub mod definitions;
 pub mod dispatch;

@@ -49,6 +49,7 @@ const ROWS: &[(&str, Reach)] = &[
     ("GET /default/_web/session", Anybody),
     ("POST /default/_web/session", Page),
     ("DELETE /default/_web/session", Page),
+    ("GET /default/_apis/dayfly/credential", Pat),
     ("GET /default/_apis/dayfly/pools", Pat),
     ("GET /default/_apis/dayfly/queue", Pat),
     ("GET /default/_apis/dayfly/runs", Pat),

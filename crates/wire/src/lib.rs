@@ -13,6 +13,7 @@ pub mod artifact;
 pub mod attachment;
 pub mod build;
 pub mod collection;
+pub mod credential;
 pub mod date;
 pub mod demand;
 pub mod discovery;

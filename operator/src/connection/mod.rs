@@ -1,22 +1,29 @@
 //! PoolConnections: one client, one credential and one health for all that goes to a service.
 //!
-//! [`health`] is pure; [`refresh`] reads Secrets and writes status.
+//! [`health`] and [`status`] are pure; [`refresh`] reads what the object names and writes its status.
 
+mod credential;
 pub mod health;
+mod objects;
 pub mod refresh;
+pub mod status;
 
 use crate::crd::conditions::Reason;
 use crate::crd::connection::PoolConnectionSpec;
 use crate::metrics::Metrics;
 use dayfly_client::{Client, Error};
 use dayfly_keys::webhook::WebhookSecret;
+use dayfly_wire::credential::CredentialStanding;
 use dayfly_wire::proxy::Proxy;
 use dayfly_wire::secret::SecretText;
-use health::{Gate, Standing};
-use jiff::Timestamp;
-use std::collections::HashMap;
+use health::{Gate, LONGEST_SILENCE, Standing};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// Why a connection cannot be used.
+pub type Problem = (Reason, String);
 
 /// What may be used of a connection now.
 #[derive(Clone)]
@@ -50,8 +57,14 @@ pub(crate) struct State {
     spec: Option<PoolConnectionSpec>,
     link: Option<Link>,
     /// Why there is no link.
-    problem: Option<(Reason, String)>,
+    problem: Option<Problem>,
     standing: Standing,
+    /// When the credential ends, as far as the operator can see for itself.
+    expires: Option<Timestamp>,
+    /// What the service tells of the credential, and when it was asked.
+    told: Option<(Timestamp, Option<CredentialStanding>)>,
+    /// Pools that the credential sees, and whether it manages them.
+    roles: BTreeMap<String, bool>,
     /// What the link was made from.
     made_from: Option<refresh::Source>,
     /// What a call of the hook must know; nobody may call it without.
@@ -91,6 +104,9 @@ impl Connection {
             link: None,
             problem: Some((Reason::ConnectionNotFound, not_found(name))),
             standing: Standing::default(),
+            expires: None,
+            told: None,
+            roles: BTreeMap::new(),
             made_from: None,
             webhook: None,
         };
@@ -118,7 +134,7 @@ impl Connection {
     ///
     /// # Errors
     /// Why not. Nothing is asked of the service then.
-    pub fn link(&self, namespace: &str, pool: &str) -> Result<Link, (Reason, String)> {
+    pub fn link(&self, namespace: &str, pool: &str) -> Result<Link, Problem> {
         let state = self.lock();
         let Some(spec) = &state.spec else {
             return Err((Reason::ConnectionNotFound, not_found(&self.name)));
@@ -169,6 +185,19 @@ impl Connection {
         self.lock().standing.gate(now)
     }
 
+    /// Whether it is known what the credential may do with a pool that it sees.
+    pub fn knows_role(&self, pool: &str) -> bool {
+        self.lock().roles.contains_key(pool)
+    }
+
+    /// Whether the credential may manage a pool that it sees.
+    pub fn learn_role(&self, pool: &str, manages: bool) {
+        self.lock().roles.insert(pool.to_owned(), manages);
+        if !manages {
+            self.announce();
+        }
+    }
+
     /// Learns from the end of a call.
     pub fn learn<T>(
         &self,
@@ -181,6 +210,12 @@ impl Connection {
         let mut state = self.lock();
         let before = state.standing.clone();
         state.standing.learn(result.as_ref().err(), now);
+        let rate = state.link.as_ref().map(|link| link.client.rate_limit());
+        if let Some(wait) = rate.and_then(|rate| SignedDuration::try_from(rate.wait?).ok()) {
+            state
+                .standing
+                .be_silent(now + wait.min(LONGEST_SILENCE), now);
+        }
         let changed = !before.same_verdict(&state.standing);
         drop(state);
         if changed {

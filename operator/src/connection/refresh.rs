@@ -1,22 +1,19 @@
 //! Keeps connections up to date with their objects, Secrets and CA bundles, and writes their status.
 
-use super::{Connection, Endpoint, Link};
+use super::objects::{config_map, proxy, secret};
+use super::status::{self, Facts};
+use super::{Connection, Endpoint, Link, Problem, credential};
 use crate::clock;
 use crate::context::Context;
-use crate::crd::conditions::{self, Reason, Verdict};
-use crate::crd::connection::{
-    PoolConnection, PoolConnectionSpec, PoolConnectionStatus, ProxySettings,
-};
+use crate::crd::conditions::Reason;
+use crate::crd::connection::{PoolConnection, PoolConnectionSpec, PoolConnectionStatus};
 use crate::deadline::within;
-use dayfly_client::{Client, Credential};
+use dayfly_client::Client;
 use dayfly_keys::webhook::WebhookSecret;
-use dayfly_wire::proxy::Proxy;
-use dayfly_wire::secret::SecretText;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +24,16 @@ const CALM: SignedDuration = SignedDuration::from_secs(30);
 /// A status in which no condition changed is written at most this often.
 const WRITE_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
+/// How often a service is asked what it knows of the credential.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+/// How long it may take for that.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
+
 /// What a link was made from: when any of it changes, it is made again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     spec: PoolConnectionSpec,
-    secret_version: String,
+    secret_version: Option<String>,
     bundle_version: Option<String>,
     proxy_version: Option<String>,
 }
@@ -69,6 +71,7 @@ pub async fn follow(context: Arc<Context>, name: String) {
                     super::not_found(&name),
                 );
                 connection.announce();
+                publish_expiry(&context, &connection, None);
                 return;
             }
         }
@@ -104,18 +107,22 @@ async fn round(
         refresh(context, connection, &object.spec).await;
         refresh_webhook(context, connection, &object.spec).await;
     }
+    ask_about_credential(context, connection, now).await;
     write_status(context, connection, object, rounds, now).await;
 }
 
 async fn refresh(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) {
     match make(context, connection, spec).await {
-        Ok(Some((link, source))) => {
+        Ok(Some((link, source, expires))) => {
             let mut state = connection.lock();
             state.spec = Some(spec.clone());
             state.link = Some(link);
             state.problem = None;
             // Another credential deserves another chance, at once.
             state.standing = super::Standing::default();
+            state.expires = expires;
+            state.told = None;
+            state.roles.clear();
             state.made_from = Some(source);
             drop(state);
             tracing::info!(connection = connection.name, "the connection was set up");
@@ -126,6 +133,29 @@ async fn refresh(context: &Context, connection: &Connection, spec: &PoolConnecti
     }
 }
 
+/// Asks the service what it knows of the credential, once and then every hour. Azure DevOps does not tell.
+async fn ask_about_credential(context: &Context, connection: &Connection, now: Timestamp) {
+    let link = {
+        let state = connection.lock();
+        let recent = state
+            .told
+            .as_ref()
+            .is_some_and(|(at, _)| now.duration_since(*at) < ASK_AGAIN);
+        let quiet =
+            recent || !state.standing.is_accepted() || state.standing.silent_until(now).is_some();
+        state.link.clone().filter(|_| !quiet)
+    };
+    let Some(link) = link else {
+        return;
+    };
+    let asked = tokio::time::timeout(ASK_LIMIT, link.client.credential_standing()).await;
+    if let Ok(answer) = &asked {
+        context.metrics.service_call("credential", answer);
+    }
+    let told = asked.ok().and_then(Result::ok).flatten();
+    connection.lock().told = Some((now, told));
+}
+
 /// Without its secret nobody can call the hook; the connection is none the worse for it, since it polls.
 async fn refresh_webhook(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) {
     let read = match &spec.webhook {
@@ -134,7 +164,12 @@ async fn refresh_webhook(context: &Context, connection: &Connection, spec: &Pool
     };
     let mut state = connection.lock();
     match read.transpose() {
-        Ok(read) => state.webhook = read.and_then(|(_, [text])| WebhookSecret::new(text)),
+        Ok(read) => {
+            state.webhook = read.and_then(|read| {
+                let [text] = read.values;
+                WebhookSecret::new(text)
+            })
+        }
         Err((_, problem)) => {
             if state.webhook.take().is_some() {
                 tracing::warn!(connection = connection.name, problem, "the hook is closed");
@@ -165,6 +200,8 @@ fn set_problem(
         state.link = None;
         state.made_from = None;
         state.problem = problem;
+        state.expires = None;
+        state.told = None;
     }
     drop(state);
     if changed {
@@ -177,14 +214,8 @@ async fn make(
     context: &Context,
     connection: &Connection,
     spec: &PoolConnectionSpec,
-) -> Result<Option<(Link, Source)>, (Reason, String)> {
-    let Some(token) = &spec.credentials.personal_access_token else {
-        return Err((
-            Reason::InvalidConnection,
-            "spec.credentials names no credential".to_owned(),
-        ));
-    };
-    let (secret_version, [value]) = secret(context, &token.secret_name, [&token.key]).await?;
+) -> Result<Option<(Link, Source, Option<Timestamp>)>, Problem> {
+    let made = credential::make(context, &spec.credentials).await?;
     let bundle = match &spec.ca_bundle {
         Some(bundle) => Some(config_map(context, &bundle.config_map_name, &bundle.key).await?),
         None => None,
@@ -199,175 +230,75 @@ async fn make(
     let source = Source {
         spec: spec.clone(),
         proxy_version,
-        secret_version,
+        secret_version: made.version,
         bundle_version: bundle.as_ref().map(|(version, _)| version.clone()),
     };
     if connection.lock().made_from.as_ref() == Some(&source) {
         return Ok(None);
     }
     let ca_bundle = bundle.map(|(_, pem)| pem);
+    let budget = spec.request_budget.as_ref();
     let client = Client::builder(&spec.url)
-        .credential(Credential::Pat(value))
+        .credential(made.credential)
         .user_agent(concat!("dayfly-operator/", env!("CARGO_PKG_VERSION")))
         .ca_bundle(ca_bundle.clone())
         .proxy(proxy.clone())
+        .calls_per_minute(budget.and_then(|budget| u32::try_from(budget.per_minute).ok()))
         .build()
         .map_err(|error| (Reason::InvalidConnection, error.to_string()))?;
-    Ok(Some((
-        Link {
-            client,
-            endpoint: Endpoint {
-                url: spec.url.clone(),
-                ca_bundle,
-                proxy,
-            },
+    let link = Link {
+        client,
+        endpoint: Endpoint {
+            url: spec.url.clone(),
+            ca_bundle,
+            proxy,
         },
-        source,
-    )))
+    };
+    Ok(Some((link, source, made.expires)))
 }
 
-/// The proxy with its credential, and the version of the Secret that it came from.
-async fn proxy(
-    context: &Context,
-    settings: &ProxySettings,
-) -> Result<(Option<String>, Proxy), (Reason, String)> {
-    let ProxySettings {
-        http,
-        https,
-        no_proxy,
-        secret_name,
-    } = settings.clone();
-    let mut proxy = Proxy {
-        http,
-        https,
-        no_proxy,
-        ..Proxy::default()
-    };
-    let Some(name) = secret_name else {
-        return Ok((None, proxy));
-    };
-    let (version, [user, password]) = secret(context, &name, ["username", "password"]).await?;
-    proxy.user = Some(user.expose().to_owned());
-    proxy.password = Some(password);
-    Ok((Some(version), proxy))
-}
-
-/// The values of these keys, read at once: they are of one version of the Secret.
-async fn secret<const KEYS: usize>(
-    context: &Context,
-    name: &str,
-    keys: [&str; KEYS],
-) -> Result<(String, [SecretText; KEYS]), (Reason, String)> {
-    let api: Api<Secret> = Api::namespaced(context.kube.clone(), &context.args.namespace);
-    let missing = |problem: String| (Reason::SecretNotFound, problem);
-    let secret = match within(api.get_opt(name)).await {
-        Ok(Some(secret)) => secret,
-        Ok(None) => {
-            return Err(missing(format!(
-                "there is no Secret {name} in the operator's namespace"
-            )));
-        }
-        Err(error) => return Err(missing(format!("failed to read Secret {name}: {error}"))),
-    };
-    let version = secret.resource_version().unwrap_or_default();
-    let mut data = secret.data.unwrap_or_default();
-    let mut values = keys.map(|_| SecretText::new(String::new()));
-    for (value, key) in values.iter_mut().zip(keys) {
-        let bytes = data.remove(key);
-        let bytes = bytes.ok_or_else(|| missing(format!("Secret {name} has no key {key}")))?;
-        let text = String::from_utf8(bytes.0)
-            .map_err(|_| missing(format!("key {key} of Secret {name} is not text")))?;
-        *value = SecretText::new(text.trim().to_owned());
+fn facts(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) -> Facts {
+    let pools = context.pools.all();
+    let own = pools
+        .iter()
+        .filter_map(|(_, guarded)| guarded.0.as_ref().ok());
+    let own = own.filter(|pool| pool.spec.connection == connection.name);
+    let reserved = own.filter_map(|pool| pool.status.as_ref().map(|status| status.agents.reserved));
+    let state = connection.lock();
+    let told = state.told.as_ref().and_then(|(_, told)| told.as_ref());
+    let unmanaged = state.roles.iter().filter(|(_, manages)| !**manages);
+    let mut lacks: Vec<String> = unmanaged.map(|(pool, _)| lacks_role(pool)).collect();
+    lacks.extend(
+        told.filter(|told| !told.manages_pools())
+            .map(|told| format!("its scopes ({}) do not let it register agents", told.scopes)),
+    );
+    let client = state.link.as_ref().map(|link| &link.client);
+    Facts {
+        problem: state.problem.clone(),
+        standing: state.standing.clone(),
+        pools: context.pollers.count(&connection.name),
+        reserve: reserved
+            .map(|count| usize::try_from(count).unwrap_or(0))
+            .sum(),
+        expires: [state.expires, told.and_then(|told| told.expires_at)]
+            .into_iter()
+            .flatten()
+            .min(),
+        lacks,
+        rate: client.map(Client::rate_limit).unwrap_or_default(),
+        budget_spent: client.is_some_and(|client| !client.leave_budget_for().is_zero()),
+        wildcards: spec.wildcard_grants(),
     }
-    Ok((version, values))
 }
 
-async fn config_map(
-    context: &Context,
-    name: &str,
-    key: &str,
-) -> Result<(String, String), (Reason, String)> {
-    let api: Api<ConfigMap> = Api::namespaced(context.kube.clone(), &context.args.namespace);
-    let missing = |problem: String| (Reason::CaBundleNotFound, problem);
-    let map = match within(api.get_opt(name)).await {
-        Ok(Some(map)) => map,
-        Ok(None) => {
-            return Err(missing(format!(
-                "there is no ConfigMap {name} in the operator's namespace"
-            )));
-        }
-        Err(error) => return Err(missing(format!("failed to read ConfigMap {name}: {error}"))),
-    };
-    let version = map.resource_version().unwrap_or_default();
-    let pem = map.data.and_then(|mut data| data.remove(key));
-    pem.map(|pem| (version, pem))
-        .ok_or_else(|| missing(format!("ConfigMap {name} has no key {key}")))
+fn lacks_role(pool: &str) -> String {
+    format!("it sees pool {pool}, and is not its administrator")
 }
 
-/// What the status says now. Pure but for the locks.
-fn status(
-    previous: &PoolConnectionStatus,
-    connection: &Connection,
-    generation: Option<i64>,
-    pools: usize,
-    now: Timestamp,
-) -> PoolConnectionStatus {
-    let (problem, standing) = {
-        let state = connection.lock();
-        (state.problem.clone(), state.standing.clone())
-    };
-    let credential = match (&problem, &standing.verdict) {
-        (Some((reason, message)), _) => Verdict::new(
-            conditions::CREDENTIALS_VALID,
-            false,
-            *reason,
-            message.clone(),
-        ),
-        (None, Some(Ok(()))) => {
-            Verdict::new(conditions::CREDENTIALS_VALID, true, Reason::Accepted, "")
-        }
-        (None, Some(Err((reason, message)))) => Verdict::new(
-            conditions::CREDENTIALS_VALID,
-            false,
-            *reason,
-            message.clone(),
-        ),
-        (None, None) => Verdict::unknown(
-            conditions::CREDENTIALS_VALID,
-            Reason::NotChecked,
-            "no AgentPool has used the connection yet",
-        ),
-    };
-    let reachable = match &standing.reachable {
-        None => Verdict::unknown(conditions::REACHABLE, Reason::NotChecked, ""),
-        Some(Ok(())) => Verdict::new(conditions::REACHABLE, true, Reason::Polled, ""),
-        Some(Err(problem)) => Verdict::new(
-            conditions::REACHABLE,
-            false,
-            Reason::PoolUnreachable,
-            problem.clone(),
-        ),
-    };
-    let ready = [&credential, &reachable]
-        .into_iter()
-        .find(|verdict| verdict.status == Some(false))
-        .map_or_else(
-            || Verdict::new(conditions::READY, true, Reason::Usable, ""),
-            |verdict| Verdict {
-                kind: conditions::READY,
-                ..verdict.clone()
-            },
-        );
-    PoolConnectionStatus {
-        observed_generation: generation,
-        pools_in_use: i32::try_from(pools).unwrap_or(i32::MAX),
-        conditions: conditions::merge(
-            &previous.conditions,
-            vec![ready, credential, reachable],
-            generation,
-            now,
-        ),
-    }
+fn publish_expiry(context: &Context, connection: &Connection, expires: Option<Timestamp>) {
+    context
+        .metrics
+        .credential_expires(&connection.name, expires.map(Timestamp::as_second));
 }
 
 async fn write_status(
@@ -382,14 +313,9 @@ async fn write_status(
         .clone()
         .or_else(|| object.status.clone())
         .unwrap_or_default();
-    let pools = context.pollers.count(&connection.name);
-    let next = status(
-        &previous,
-        connection,
-        object.metadata.generation,
-        pools,
-        now,
-    );
+    let facts = facts(context, connection, &object.spec);
+    publish_expiry(context, connection, facts.expires);
+    let next = status::status(&previous, &facts, object.metadata.generation, now);
     let recent = rounds
         .written
         .is_some_and(|at| now.duration_since(at) < WRITE_INTERVAL);
@@ -404,6 +330,10 @@ async fn write_status(
         .kube_write("patch", "poolconnections/status", &written);
     match written {
         Ok(_) => {
+            let about = object.object_ref(&());
+            for (reason, note) in status::news(&previous.conditions, &next.conditions) {
+                context.reports.warning(&about, reason, note).await;
+            }
             rounds.written = Some(now);
             rounds.status = Some(next);
         }

@@ -12,6 +12,10 @@ pub const CONNECTION_READY: &str = "ConnectionReady";
 pub const CREDENTIALS_VALID: &str = "CredentialsValid";
 /// The service answers.
 pub const REACHABLE: &str = "Reachable";
+/// The service is asked less often than would be good.
+pub const THROTTLED: &str = "Throttled";
+/// A connection lets everybody, or lets use everything.
+pub const WILDCARD_GRANT: &str = "WildcardGrant";
 /// The pool is there and was polled.
 pub const POOL_REACHABLE: &str = "PoolReachable";
 /// Jobs wait that no template can take.
@@ -79,6 +83,18 @@ reasons! {
     InvalidConnection,
     /// The service refuses the credential.
     CredentialRejected,
+    /// The credential ends soon.
+    CredentialExpiring,
+    /// The service may be asked as often as is needed.
+    BudgetOk,
+    /// `spec.requestBudget` is used up for now.
+    BudgetSpent,
+    /// The service says that little is left of what it allows.
+    LimitNear,
+    /// Every grant names its namespaces and pools.
+    AllNamed,
+    /// A grant has a `*`.
+    GrantsToAll,
     /// The service accepts the credential, but not for this.
     PermissionMissing,
     /// The service does not answer.

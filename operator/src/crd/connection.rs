@@ -1,6 +1,7 @@
 //! PoolConnection: a service, the credential for it, and who may use it.
 
 use super::conditions::Condition;
+use super::credentials::Credentials;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -22,12 +23,17 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"URL","type":"string","jsonPath":".spec.url"}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Credential","type":"string","jsonPath":".status.conditions[?(@.type==\"CredentialsValid\")].reason"}"#,
+    printcolumn = r#"{"name":"Expires","type":"string","jsonPath":".status.credentialExpires"}"#,
     printcolumn = r#"{"name":"Pools","type":"integer","jsonPath":".status.poolsInUse"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[x_kube(
     validation = Rule::new("self.allowInsecure || self.url.startsWith('https://')")
         .message("url must begin with https://; set allowInsecure for plain http"),
+    validation = Rule::new("self.allowInsecure || !has(self.credentials.servicePrincipal) || self.credentials.servicePrincipal.authorityHost.startsWith('https://')")
+        .message("authorityHost must begin with https://; set allowInsecure for plain http"),
+    validation = Rule::new("self.allowInsecure || !has(self.credentials.workloadIdentity) || self.credentials.workloadIdentity.authorityHost.startsWith('https://')")
+        .message("authorityHost must begin with https://; set allowInsecure for plain http"),
     validation = Rule::new("self.url == oldSelf.url").message("url is immutable; create another PoolConnection"),
     validation = Rule::new("self.allowInsecure == oldSelf.allowInsecure")
         .message("allowInsecure is immutable; create another PoolConnection"),
@@ -56,6 +62,9 @@ pub struct PoolConnectionSpec {
     /// Lets the service say that something changed, so that it need not be asked for it: `POST /hooks/wake`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+    /// How often the service may be asked; as often as it takes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_budget: Option<RequestBudget>,
     /// Which namespaces may use which pools; nobody when empty.
     #[serde(default)]
     #[schemars(length(max = 64))]
@@ -79,17 +88,13 @@ fn webhook_key() -> String {
     "secret".to_owned()
 }
 
-/// Exactly one kind of credential.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(
-    validation = Rule::new("has(self.personalAccessToken)")
-        .message("exactly one credential must be given: personalAccessToken"),
-)]
+/// How often the service may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Credentials {
-    /// A personal access token that may read and manage agent pools.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub personal_access_token: Option<SecretKey>,
+pub struct RequestBudget {
+    /// Calls a minute, of all AgentPools of the connection together. Agents' own calls are not counted.
+    #[schemars(range(min = 10, max = 100_000))]
+    pub per_minute: i32,
 }
 
 /// A key of a Secret in the connection's namespace.
@@ -177,14 +182,65 @@ pub struct PoolConnectionStatus {
     /// How many pools are watched through it.
     #[serde(default)]
     pub pools_in_use: i32,
-    /// Ready, CredentialsValid, Reachable.
+    /// When the credential ends, if somebody said so: the certificate, the service, or the Secret's annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub credential_expires: Option<String>,
+    /// Registered identities without a pod, of all AgentPools of the connection: so many agents can start without
+    /// the credential.
+    #[serde(default)]
+    pub identities_in_reserve: i32,
+    /// What the service said about how often it may be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimitStatus>,
+    /// Ready, CredentialsValid, Reachable, Throttled, WildcardGrant.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
 
+/// What the service said about how often it may be asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitStatus {
+    /// How much there is in a period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    /// How much of it is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<i64>,
+    /// Before then it wants to be left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub retry_after: Option<String>,
+}
+
 impl PoolConnectionSpec {
+    /// The grants that name everybody, or everything.
+    pub fn wildcard_grants(&self) -> Vec<String> {
+        let star = |names: &[String]| names.iter().any(|name| name == "*");
+        let grants = self.allow.iter().enumerate();
+        grants
+            .filter_map(
+                |(index, grant)| match (star(&grant.namespaces), star(&grant.pools)) {
+                    (true, true) => Some(format!(
+                        "allow[{index}]: every namespace may use every pool"
+                    )),
+                    (true, false) => Some(format!(
+                        "allow[{index}]: every namespace may use {}",
+                        grant.pools.join(", ")
+                    )),
+                    (false, true) => Some(format!(
+                        "allow[{index}]: {} may use every pool",
+                        grant.namespaces.join(", ")
+                    )),
+                    (false, false) => None,
+                },
+            )
+            .collect()
+    }
+
     /// Whether an AgentPool of this namespace may use this pool. Pool names are compared as the service
     /// compares them: without regard to case.
     pub fn allows(&self, namespace: &str, pool: &str) -> bool {
@@ -210,6 +266,7 @@ mod tests {
             ca_bundle: None,
             proxy: None,
             webhook: None,
+            request_budget: None,
             allow: allow
                 .iter()
                 .map(|(namespace, pool)| Allow {
@@ -228,5 +285,19 @@ mod tests {
         assert!(!one.allows("ci", "big"), "grants are not mixed");
         assert!(!one.allows("other", "linux"));
         assert!(spec(&[("*", "*")]).allows("any", "pool"));
+    }
+
+    #[test]
+    fn a_grant_to_everybody_or_of_everything_is_named() {
+        assert!(spec(&[("ci", "linux")]).wildcard_grants().is_empty());
+        let wide = spec(&[("ci", "linux"), ("*", "big"), ("ci", "*"), ("*", "*")]);
+        assert_eq!(
+            wide.wildcard_grants(),
+            [
+                "allow[1]: every namespace may use big",
+                "allow[2]: ci may use every pool",
+                "allow[3]: every namespace may use every pool",
+            ]
+        );
     }
 }

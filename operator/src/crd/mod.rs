@@ -7,6 +7,7 @@
 
 pub mod conditions;
 pub mod connection;
+pub mod credentials;
 pub mod lifecycle;
 pub mod pool;
 pub mod scaling;

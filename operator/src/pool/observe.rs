@@ -103,7 +103,10 @@ pub fn observe(
     context.memory.adopt(&owner, &pods, &sealed);
     let view = context.memory.view(&pool.uid, &pool.connection);
     let started = started(&view.starts, &pods, now);
-    let writable = link.is_ok() && standing.is_accepted() && poll.snapshot.is_some();
+    let writable = link.is_ok()
+        && standing.is_accepted()
+        && standing.silent_until(now).is_none()
+        && poll.snapshot.is_some();
     let lists = Lists {
         snapshot: poll.snapshot.clone(),
         secrets,

@@ -37,8 +37,67 @@ pub enum Command {
         #[arg(long, env = "DAYFLY_NAMESPACE", default_value = "dayfly-system")]
         namespace: String,
     },
+    /// Look whether the cluster is as the operator needs it; with --live, whether a service is as it is assumed to be.
+    ///
+    /// Without --live nothing is changed: the API server, the custom resources and the own rights are looked at. With
+    /// it an agent is registered in the pool, used, and removed. Ends with 1 if anything is otherwise.
+    ///
+    /// For example: dayfly-operator check --live --connection contoso --pool a-pool-to-try-with
+    Check(CheckArgs),
     /// Print the version.
     Version,
+}
+
+/// How something is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Settings of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// The operator's own namespace.
+    #[arg(long, env = "DAYFLY_NAMESPACE", default_value = "dayfly-system")]
+    pub namespace: String,
+    /// The namespace of the sealed Secrets.
+    #[arg(
+        long,
+        env = "DAYFLY_IDENTITIES_NAMESPACE",
+        default_value = "dayfly-identities"
+    )]
+    pub identities_namespace: String,
+    /// Namespaces whose AgentPools are reconciled, separated by commas; all when empty.
+    #[arg(long, env = "DAYFLY_WATCH_NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+    /// Try what is assumed of a service, in a pool of it, with an agent made for it.
+    #[arg(long, requires_all = ["connection", "pool"])]
+    pub live: bool,
+    /// The PoolConnection.
+    #[arg(long, requires = "live")]
+    pub connection: Option<String>,
+    /// The pool. Nothing else should run in it.
+    #[arg(long, requires = "live")]
+    pub pool: Option<String>,
+    /// Wait so long for somebody to queue a job to the pool, take it, and end it as failed. For example 5m.
+    #[arg(long, requires = "live")]
+    pub with_job: Option<humantime::Duration>,
+    /// How the result is printed.
+    #[arg(long, short, value_enum, default_value = "table")]
+    pub output: Output,
+    /// The operator's projected service-account token, for connections with a workload identity.
+    #[arg(long, env = "AZURE_FEDERATED_TOKEN_FILE")]
+    pub federated_token_file: Option<std::path::PathBuf>,
+}
+
+impl CheckArgs {
+    /// Namespaces that are watched; `None` is all of them.
+    pub fn watched(&self) -> Vec<Option<String>> {
+        watched(&self.watch_namespaces)
+    }
 }
 
 /// Settings of `run`.
@@ -110,15 +169,18 @@ impl RunArgs {
 
     /// Namespaces to watch; `None` is all of them.
     pub fn watched(&self) -> Vec<Option<String>> {
-        let named: Vec<_> = self
-            .watch_namespaces
-            .iter()
-            .map(|name| name.trim())
-            .filter(|name| !name.is_empty())
-            .map(|name| Some(name.to_owned()))
-            .collect();
-        if named.is_empty() { vec![None] } else { named }
+        watched(&self.watch_namespaces)
     }
+}
+
+fn watched(namespaces: &[String]) -> Vec<Option<String>> {
+    let named: Vec<_> = namespaces
+        .iter()
+        .map(|name| name.trim())
+        .filter(|name| !name.is_empty())
+        .map(|name| Some(name.to_owned()))
+        .collect();
+    if named.is_empty() { vec![None] } else { named }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod args;
 pub mod backoff;
+pub mod check;
 pub mod clock;
 pub mod connection;
 pub mod context;

@@ -2,7 +2,7 @@
 //!
 //! Rights that it needs are listed in `docs/reference/rbac.md`.
 
-use crate::args::{Cli, Command, RunArgs};
+use crate::args::{CheckArgs, Cli, Command, RunArgs};
 use crate::context::Context;
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, PoolKey};
@@ -10,7 +10,7 @@ use crate::pool::build::Places;
 use crate::report::Reports;
 use crate::tls::{Authority, Leaf};
 use crate::{
-    admin, clock, connection, crd, identity, leader, pool, sealing, telemetry, tls, watches,
+    admin, check, clock, connection, crd, identity, leader, pool, sealing, telemetry, tls, watches,
 };
 use anyhow::Context as _;
 use dayfly_keys::stock::{KeyStock, MAX_STOCK};
@@ -49,6 +49,7 @@ pub async fn main(cli: Cli) -> anyhow::Result<()> {
             directory: None,
         } => print(&crd::yaml(plural.as_deref())?),
         Command::RotateSealingKey { namespace } => rotate(&namespace).await,
+        Command::Check(args) => look(&args).await,
         Command::Version => print(&format!("dayfly-operator {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -66,6 +67,14 @@ fn write_definitions(directory: &std::path::Path) -> anyhow::Result<()> {
         std::fs::write(&path, crd::yaml(Some(plural))?)
             .with_context(|| format!("failed to write {}", path.display()))?;
     }
+    Ok(())
+}
+
+async fn look(args: &CheckArgs) -> anyhow::Result<()> {
+    telemetry::install("info", telemetry::LogFormat::Text)?;
+    let (text, good) = check::run(&kube_client().await?, args).await?;
+    print(&text)?;
+    anyhow::ensure!(good, "not everything is as it should be");
     Ok(())
 }
 

@@ -1,8 +1,7 @@
 //! Makes a connection's credential from its spec and its Secret.
 
 use super::Problem;
-use super::objects::secret;
-use crate::context::Context;
+use super::objects::{Own, secret};
 use crate::crd::conditions::Reason;
 use crate::crd::credentials::{Credentials, ServicePrincipal, WorkloadIdentity, token_url};
 use dayfly_client::{Credential, FederatedToken, PrincipalCredential, PrincipalProof};
@@ -23,7 +22,7 @@ pub(super) struct Made {
 }
 
 /// Makes the credential.
-pub(super) async fn make(context: &Context, credentials: &Credentials) -> Result<Made, Problem> {
+pub(super) async fn make(own: &Own<'_>, credentials: &Credentials) -> Result<Made, Problem> {
     let Credentials {
         personal_access_token,
         service_principal,
@@ -31,7 +30,7 @@ pub(super) async fn make(context: &Context, credentials: &Credentials) -> Result
     } = credentials;
     match (personal_access_token, service_principal, workload_identity) {
         (Some(token), None, None) => {
-            let read = secret(context, &token.secret_name, [&token.key]).await?;
+            let read = secret(own, &token.secret_name, [&token.key]).await?;
             let [value] = read.values;
             Ok(Made {
                 credential: Credential::Pat(value),
@@ -39,22 +38,20 @@ pub(super) async fn make(context: &Context, credentials: &Credentials) -> Result
                 expires: read.expires,
             })
         }
-        (None, Some(principal), None) => principal_of(context, principal).await,
-        (None, None, Some(identity)) => {
-            federated(identity, context.args.federated_token_file.as_deref())
-        }
+        (None, Some(principal), None) => principal_of(own, principal).await,
+        (None, None, Some(identity)) => federated(identity, own.federated_token_file),
         _ => Err(invalid("spec.credentials must name exactly one credential")),
     }
 }
 
-async fn principal_of(context: &Context, principal: &ServicePrincipal) -> Result<Made, Problem> {
+async fn principal_of(own: &Own<'_>, principal: &ServicePrincipal) -> Result<Made, Problem> {
     let key = principal.certificate_key.as_ref();
     let Some(key) = key.or(principal.secret_key.as_ref()) else {
         return Err(invalid(
             "spec.credentials.servicePrincipal names neither secretKey nor certificateKey",
         ));
     };
-    let read = secret(context, &principal.secret_name, [key]).await?;
+    let read = secret(own, &principal.secret_name, [key]).await?;
     let [value] = read.values;
     let (proof, not_after) = if principal.certificate_key.is_some() {
         certificate(&value, key, &principal.secret_name)?

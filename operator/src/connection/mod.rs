@@ -4,7 +4,7 @@
 
 mod credential;
 pub mod health;
-mod objects;
+pub mod objects;
 pub mod refresh;
 pub mod status;
 

@@ -10,7 +10,29 @@ use dayfly_wire::proxy::Proxy;
 use dayfly_wire::secret::SecretText;
 use jiff::{Timestamp, civil, tz::TimeZone};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
+use std::path::Path;
+
+/// The operator's own namespace, and what lies beside the operator.
+pub struct Own<'a> {
+    /// The API server.
+    pub kube: &'a Client,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The operator's projected service-account token.
+    pub federated_token_file: Option<&'a Path>,
+}
+
+impl<'a> Own<'a> {
+    /// That of a running operator.
+    pub fn of(context: &'a Context) -> Self {
+        Self {
+            kube: &context.kube,
+            namespace: &context.args.namespace,
+            federated_token_file: context.args.federated_token_file.as_deref(),
+        }
+    }
+}
 
 /// Keys of a Secret, of one version of it.
 pub(super) struct Values<const KEYS: usize> {
@@ -24,11 +46,11 @@ pub(super) struct Values<const KEYS: usize> {
 
 /// The values of these keys, read at once: they are of one version of the Secret.
 pub(super) async fn secret<const KEYS: usize>(
-    context: &Context,
+    own: &Own<'_>,
     name: &str,
     keys: [&str; KEYS],
 ) -> Result<Values<KEYS>, Problem> {
-    let api: Api<Secret> = Api::namespaced(context.kube.clone(), &context.args.namespace);
+    let api: Api<Secret> = Api::namespaced(own.kube.clone(), own.namespace);
     let missing = |problem: String| (Reason::SecretNotFound, problem);
     let secret = match within(api.get_opt(name)).await {
         Ok(Some(secret)) => secret,
@@ -77,11 +99,11 @@ fn end(text: &str) -> Option<Timestamp> {
 
 /// The value of a key, and the version of the ConfigMap.
 pub(super) async fn config_map(
-    context: &Context,
+    own: &Own<'_>,
     name: &str,
     key: &str,
 ) -> Result<(String, String), Problem> {
-    let api: Api<ConfigMap> = Api::namespaced(context.kube.clone(), &context.args.namespace);
+    let api: Api<ConfigMap> = Api::namespaced(own.kube.clone(), own.namespace);
     let missing = |problem: String| (Reason::CaBundleNotFound, problem);
     let map = match within(api.get_opt(name)).await {
         Ok(Some(map)) => map,
@@ -100,7 +122,7 @@ pub(super) async fn config_map(
 
 /// The proxy with its credential, and the version of the Secret that it came from.
 pub(super) async fn proxy(
-    context: &Context,
+    own: &Own<'_>,
     settings: &ProxySettings,
 ) -> Result<(Option<String>, Proxy), Problem> {
     let ProxySettings {
@@ -118,7 +140,7 @@ pub(super) async fn proxy(
     let Some(name) = secret_name else {
         return Ok((None, proxy));
     };
-    let read = secret(context, &name, ["username", "password"]).await?;
+    let read = secret(own, &name, ["username", "password"]).await?;
     let [user, password] = read.values;
     proxy.user = Some(user.expose().to_owned());
     proxy.password = Some(password);

@@ -1,6 +1,6 @@
 //! Keeps connections up to date with their objects, Secrets and CA bundles, and writes their status.
 
-use super::objects::{config_map, proxy, secret};
+use super::objects::{Own, config_map, proxy, secret};
 use super::status::{self, Facts};
 use super::{Connection, Endpoint, Link, Problem, credential};
 use crate::clock;
@@ -10,6 +10,7 @@ use crate::crd::connection::{PoolConnection, PoolConnectionSpec, PoolConnectionS
 use crate::deadline::within;
 use dayfly_client::Client;
 use dayfly_keys::webhook::WebhookSecret;
+use dayfly_wire::proxy::Proxy;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
@@ -159,7 +160,9 @@ async fn ask_about_credential(context: &Context, connection: &Connection, now: T
 /// Without its secret nobody can call the hook; the connection is none the worse for it, since it polls.
 async fn refresh_webhook(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) {
     let read = match &spec.webhook {
-        Some(webhook) => Some(secret(context, &webhook.secret_name, [&webhook.key]).await),
+        Some(webhook) => {
+            Some(secret(&Own::of(context), &webhook.secret_name, [&webhook.key]).await)
+        }
         None => None,
     };
     let mut state = connection.lock();
@@ -214,47 +217,80 @@ async fn make(
     context: &Context,
     connection: &Connection,
     spec: &PoolConnectionSpec,
-) -> Result<Option<(Link, Source, Option<Timestamp>)>, Problem> {
-    let made = credential::make(context, &spec.credentials).await?;
+) -> Result<Option<Linked>, Problem> {
+    let read = read(&Own::of(context), spec).await?;
+    if connection.lock().made_from.as_ref() == Some(&read.source) {
+        return Ok(None);
+    }
+    read.link().map(Some)
+}
+
+/// A link of a connection that nobody follows.
+///
+/// # Errors
+/// Why there is none.
+pub async fn link(own: &Own<'_>, spec: &PoolConnectionSpec) -> Result<Link, Problem> {
+    let (link, ..) = read(own, spec).await?.link()?;
+    Ok(link)
+}
+
+/// A link, what it was made from, and when its credential ends.
+type Linked = (Link, Source, Option<Timestamp>);
+
+/// What a link is made from.
+struct Read {
+    source: Source,
+    made: credential::Made,
+    ca_bundle: Option<String>,
+    proxy: Option<Proxy>,
+}
+
+async fn read(own: &Own<'_>, spec: &PoolConnectionSpec) -> Result<Read, Problem> {
+    let made = credential::make(own, &spec.credentials).await?;
     let bundle = match &spec.ca_bundle {
-        Some(bundle) => Some(config_map(context, &bundle.config_map_name, &bundle.key).await?),
+        Some(bundle) => Some(config_map(own, &bundle.config_map_name, &bundle.key).await?),
         None => None,
     };
     let (proxy_version, proxy) = match &spec.proxy {
         Some(settings) => {
-            let (version, proxy) = proxy(context, settings).await?;
+            let (version, proxy) = proxy(own, settings).await?;
             (version, Some(proxy))
         }
         None => (None, None),
     };
     let source = Source {
         spec: spec.clone(),
-        proxy_version,
-        secret_version: made.version,
+        secret_version: made.version.clone(),
         bundle_version: bundle.as_ref().map(|(version, _)| version.clone()),
+        proxy_version,
     };
-    if connection.lock().made_from.as_ref() == Some(&source) {
-        return Ok(None);
-    }
-    let ca_bundle = bundle.map(|(_, pem)| pem);
-    let budget = spec.request_budget.as_ref();
-    let client = Client::builder(&spec.url)
-        .credential(made.credential)
-        .user_agent(concat!("dayfly-operator/", env!("CARGO_PKG_VERSION")))
-        .ca_bundle(ca_bundle.clone())
-        .proxy(proxy.clone())
-        .calls_per_minute(budget.and_then(|budget| u32::try_from(budget.per_minute).ok()))
-        .build()
-        .map_err(|error| (Reason::InvalidConnection, error.to_string()))?;
-    let link = Link {
-        client,
-        endpoint: Endpoint {
+    Ok(Read {
+        source,
+        made,
+        ca_bundle: bundle.map(|(_, pem)| pem),
+        proxy,
+    })
+}
+
+impl Read {
+    fn link(self) -> Result<Linked, Problem> {
+        let spec = &self.source.spec;
+        let budget = spec.request_budget.as_ref();
+        let client = Client::builder(&spec.url)
+            .credential(self.made.credential)
+            .user_agent(concat!("dayfly-operator/", env!("CARGO_PKG_VERSION")))
+            .ca_bundle(self.ca_bundle.clone())
+            .proxy(self.proxy.clone())
+            .calls_per_minute(budget.and_then(|budget| u32::try_from(budget.per_minute).ok()))
+            .build()
+            .map_err(|error| (Reason::InvalidConnection, error.to_string()))?;
+        let endpoint = Endpoint {
             url: spec.url.clone(),
-            ca_bundle,
-            proxy,
-        },
-    };
-    Ok(Some((link, source, made.expires)))
+            ca_bundle: self.ca_bundle,
+            proxy: self.proxy,
+        };
+        Ok((Link { client, endpoint }, self.source, self.made.expires))
+    }
 }
 
 fn facts(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) -> Facts {

@@ -113,7 +113,7 @@ helm template dayfly dayfly --namespace dayfly-system --values dayfly/ci/all-on-
   grep -q '^kind: PoolConnection$' && fail "a first install would contain kinds that the cluster does not serve"
 
 refused dayfly 'nonsense' --set nonsense=1
-refused dayfly 'replicaCount' --set replicaCount=2
+refused dayfly 'replicaCount' --set replicaCount=3
 refused dayfly 'logFormat' --set operator.logFormat=xml
 refused dayfly 'extraEnv' --set 'operator.extraEnv[0].name=DAYFLY_LOG' --set 'operator.extraEnv[0].value=x'
 refused dayfly 'must be apart' --set identitiesNamespace=dayfly-system

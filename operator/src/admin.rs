@@ -31,12 +31,13 @@ async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the lists of the API server were not read yet\n",
+            "the lease or the lists of the API server were not read yet\n",
         )
     }
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
+    context.metrics.leader.set(context.leads().into());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], context.metrics.text())
 }

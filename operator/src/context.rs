@@ -5,6 +5,7 @@ use crate::backoff::Backoffs;
 use crate::connection::Connections;
 use crate::crd::connection::PoolConnection;
 use crate::crd::pool::AgentPool;
+use crate::leader::Standing;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, PoolKey};
@@ -17,7 +18,8 @@ use crate::wakes::Wakes;
 use dayfly_keys::stock::KeyStock;
 use kube::core::DeserializeGuard;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +30,8 @@ pub type PoolMirror = Mirror<Arc<DeserializeGuard<AgentPool>>>;
 pub struct Context {
     /// The settings.
     pub args: RunArgs,
+    /// Whether this process leads.
+    pub standing: watch::Receiver<Standing>,
     /// The API server.
     pub kube: kube::Client,
     /// Where things are, for pods and policies.
@@ -75,8 +79,29 @@ impl Context {
         }
     }
 
-    /// Whether every list was read once: before, what is missing means nothing.
+    /// Whether this process leads, and nobody else can yet.
+    pub fn leads(&self) -> bool {
+        matches!(*self.standing.borrow(), Standing::Leads { until } if Instant::now() < until)
+    }
+
+    /// Waits until this process leads.
+    pub async fn until_leading(&self) {
+        let mut standing = self.standing.clone();
+        // Whoever tells lives as long as the process.
+        while !self.leads() && standing.changed().await.is_ok() {}
+    }
+
+    /// Whether this process does what its standing asks of it: a follower is ready to take over.
     pub fn is_ready(&self) -> bool {
+        match *self.standing.borrow() {
+            Standing::Unknown => false,
+            Standing::Follows => true,
+            Standing::Leads { .. } => self.knows_all(),
+        }
+    }
+
+    /// Whether every list was read once: before, what is missing means nothing.
+    pub fn knows_all(&self) -> bool {
         self.pools.is_ready()
             && self.connection_objects.is_ready()
             && self.pods.is_ready()

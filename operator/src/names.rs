@@ -54,6 +54,8 @@ pub const FINALIZER: &str = "dayfly.dev/deregister";
 /// The name under which the operator applies and reports.
 pub const FIELD_MANAGER: &str = "dayfly-operator";
 
+/// The Lease that the leading operator holds.
+pub const LEASE: &str = "dayfly-operator";
 /// The Secret with the sealing keys.
 pub const SEALING_SECRET: &str = "dayfly-sealing";
 /// The Secret with the identity API's certificate authority.

@@ -4,15 +4,18 @@
 
 use crate::args::{CheckArgs, Cli, Command, RunArgs};
 use crate::context::Context;
+use crate::leader::lease::Lease;
+use crate::leader::{Candidate, Standing, label};
 use crate::metrics::Metrics;
 use crate::mirror::{Mirror, PoolKey};
 use crate::pool::build::Places;
 use crate::report::Reports;
 use crate::tls::{Authority, Leaf};
 use crate::{
-    admin, check, clock, connection, crd, identity, leader, pool, sealing, telemetry, tls, watches,
+    admin, check, clock, connection, crd, identity, pool, sealing, telemetry, tls, watches,
 };
 use anyhow::Context as _;
+use dayfly_keys::random::base32_name;
 use dayfly_keys::stock::{KeyStock, MAX_STOCK};
 use std::collections::HashSet;
 use std::io::Write;
@@ -20,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -108,7 +111,8 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     let kube = kube_client().await?;
     let authority = tls::load(&kube, &args.namespace, clock::now()).await?;
     let leaf = Arc::new(Leaf::new(leaf(&authority, &args)?));
-    let context = Arc::new(context(args, kube, &authority).await?);
+    let (told, standing) = watch::channel(Standing::Unknown);
+    let context = Arc::new(context(args, kube, &authority, standing).await?);
     let identity = TcpListener::bind(context.args.identity_listen)
         .await
         .with_context(|| format!("failed to listen on {}", context.args.identity_listen))?;
@@ -116,10 +120,6 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("failed to listen on {}", context.args.health_listen))?;
     serve_health(&context, health);
-    start_watches(&context);
-    context
-        .tasks
-        .spawn(start_loops_when_ready(Arc::clone(&context)));
     context.tasks.spawn(housekeeping(
         Arc::clone(&context),
         authority,
@@ -132,19 +132,61 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         routes,
         context.shutdown.clone(),
     ));
-    until_told().await?;
-    tracing::info!("told to stop");
-    stop(&context).await;
+    let candidate = Candidate::new(lease(&context), told);
+    follow_and_lead(&context, candidate).await?;
     identity
         .await
         .context("the identity API panicked")?
         .context("failed to serve the identity API")
 }
 
+fn lease(context: &Context) -> Lease {
+    // Of a process outside of a cluster nobody knows when it has ended but by its silence.
+    let unnamed = || format!("dayfly-operator-{}", base32_name(10));
+    let own = context.args.pod_name.clone().unwrap_or_else(unnamed);
+    Lease::new(context.kube.clone(), &context.args.namespace, own)
+}
+
+/// Waits for the lead, works, and hands over.
+async fn follow_and_lead(context: &Arc<Context>, mut candidate: Candidate) -> anyhow::Result<()> {
+    let mut told = std::pin::pin!(until_told());
+    tokio::select! {
+        () = candidate.acquire() => {}
+        told = &mut told => {
+            told?;
+            tracing::info!("told to stop");
+            stop(context).await;
+            return Ok(());
+        }
+    }
+    tracing::info!("leads");
+    // What is read before this process leads may be older than the last thing that the one before it did.
+    start_watches(context);
+    context
+        .tasks
+        .spawn(start_loops_when_ready(Arc::clone(context)));
+    tokio::select! {
+        lost = candidate.keep() => {
+            let Err(deposed) = lost;
+            context.shutdown.cancel();
+            return Err(deposed.into());
+        }
+        told = &mut told => told?,
+    }
+    tracing::info!("told to stop");
+    // Nobody else leads while something of this process is still under way.
+    tokio::select! {
+        _ = candidate.keep() => {}
+        () = stop(context) => candidate.release().await,
+    }
+    Ok(())
+}
+
 async fn context(
     args: RunArgs,
     kube: kube::Client,
     authority: &Authority,
+    standing: watch::Receiver<Standing>,
 ) -> anyhow::Result<Context> {
     let sealing = sealing::Sealing::load(&kube, &args.namespace).await?;
     let watched = args.watched().len();
@@ -173,6 +215,7 @@ async fn context(
         tasks: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         args,
+        standing,
         kube,
         places,
         sealing,
@@ -327,10 +370,9 @@ async fn start_loops_when_ready(context: Arc<Context>) {
         () = context.shutdown.cancelled() => return,
         () = ready(&context) => {}
     }
-    context.metrics.leader.set(1);
     if let Some(own) = &context.args.pod_name {
-        match leader::lead(&context.kube, &context.args.namespace, own).await {
-            Ok(()) => tracing::info!(pod = own, "leads"),
+        match label::lead(&context.kube, &context.args.namespace, own).await {
+            Ok(()) => tracing::info!(pod = own, "agents find this pod"),
             Err(error) => {
                 tracing::error!(%error, "failed to label the own pod as the leader; agents cannot find it")
             }
@@ -399,7 +441,7 @@ async fn until_told() -> anyhow::Result<()> {
 
 async fn stop(context: &Context) {
     if let Some(own) = &context.args.pod_name
-        && let Err(error) = leader::resign(&context.kube, &context.args.namespace, own).await
+        && let Err(error) = label::resign(&context.kube, &context.args.namespace, own).await
     {
         tracing::warn!(%error, "failed to take the leader's label from the own pod");
     }

@@ -108,7 +108,7 @@ impl IdentityApi {
         if !allowances.take(source, Instant::now()) {
             return Err(ClaimRefusal::TooMany);
         }
-        if self.context.is_ready() {
+        if self.context.leads() && self.context.knows_all() {
             Ok(())
         } else {
             Err(ClaimRefusal::NotReady)

@@ -93,6 +93,10 @@ pub async fn follow(context: Arc<Context>, key: PoolKey) {
     let bell = context.wakes.bell(&key);
     let mut rounds = Rounds::default();
     while !context.shutdown.is_cancelled() {
+        tokio::select! {
+            () = context.shutdown.cancelled() => break,
+            () = context.until_leading() => {}
+        }
         let Some(object) = context.pools.find(&key, "") else {
             break;
         };

@@ -54,7 +54,7 @@ install: cluster images ## install both charts on the test cluster
 cluster-tests: install ## the cluster suite alone
 	@. ./e2e/cluster/env.sh && cargo test --locked -p dayfly-e2e -- --test-threads=2
 
-soak: ## kill the pool service 100 times under load, on SQLite and on PostgreSQL
+soak: ## kill the pool service 100 times under load, on SQLite and on PostgreSQL, and the operator at each call three times
 	@e2e/soak.sh
 
 limits: ## what the agent bears, at full size: long lines, many lines, long messages, bombs (needs 10 GB of disk)

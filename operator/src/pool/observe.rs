@@ -98,10 +98,11 @@ pub fn observe(
         .into_iter()
         .filter(|secret| secret.pool_uid == pool.uid)
         .collect();
-    let pods = context.pods.of(key);
     let sealed: BTreeSet<String> = secrets.iter().map(|secret| secret.name.clone()).collect();
-    context.memory.adopt(&owner, &pods, &sealed);
+    context.memory.adopt(&owner, &context.pods.of(key), &sealed);
     let view = context.memory.view(&pool.uid, &pool.connection);
+    // After the memory: a pod is mirrored before it is remembered as seen, and one that was seen and is not there is gone.
+    let pods = context.pods.of(key);
     let started = started(&view.starts, &pods, now);
     let writable = link.is_ok()
         && standing.is_accepted()

@@ -7,8 +7,9 @@ use crate::crd::conditions::Reason;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// A registration without Secret and pod is left alone for this long: another process may be about to seal its key.
-const HANDOVER: SignedDuration = SignedDuration::from_secs(30);
+/// A registration without Secret and pod is left alone for this long, and a Secret without a registration: lists may be
+/// older than they look. No other process is about to make the other half, since it would not have the Lease.
+const HANDOVER: SignedDuration = SignedDuration::from_secs(10);
 /// A pod that was asked for and that no watch has shown for this long is taken for gone.
 const WATCH_LAG: SignedDuration = SignedDuration::from_secs(10);
 /// How long an agent may take to leave after its request has ended.

@@ -245,7 +245,7 @@ async fn what_it_needs(access: &Access, pool_namespace: &str) -> Result<()> {
             .await?;
         ensure!(allowed, "it may not read the credential {secret}");
     }
-    for verb in ["get", "list", "watch"] {
+    for verb in ["list", "watch"] {
         let resource = "agentpools.dayfly.dev";
         ensure!(
             access.allowed(pool_namespace, verb, resource).await?,

@@ -6,5 +6,7 @@
 mod support;
 
 mod crashes;
+mod granted;
+mod hostile;
 mod leadership;
 mod life;

@@ -9,6 +9,11 @@ use std::time::Duration;
 /// How long a start may take on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
+/// Its pods.
+const SELECTOR: &str = "app.kubernetes.io/component=operator";
+/// The one that works.
+const LEADER: &str = "dayfly.dev/leader=true";
+
 /// What it logged in the last minutes.
 pub async fn log() -> Result<String> {
     let target = format!("deploy/{OPERATOR}");
@@ -75,7 +80,7 @@ pub async fn kill() -> Result<()> {
     Ok(())
 }
 
-/// Waits until its Deployment is as wanted.
+/// Waits until its Deployment is as wanted, and its pod leads: one that is ready may still wait for the Lease of a dead one.
 pub async fn wait_ready() -> Result<()> {
     let target = format!("deploy/{OPERATOR}");
     let limit = format!("--timeout={}s", START_LIMIT.as_secs() - 10);
@@ -87,7 +92,12 @@ pub async fn wait_ready() -> Result<()> {
         &target,
         &limit,
     ];
-    kubectl::run(&arguments).await.map(drop)
+    kubectl::run(&arguments).await?;
+    until("the operator to lead", START_LIMIT, || async {
+        let (all, leaders) = (pods().await?, named(&format!("{SELECTOR},{LEADER}")).await?);
+        Ok((all.len() == 1 && all == leaders).then_some(()))
+    })
+    .await
 }
 
 async fn scale(replicas: usize) -> Result<()> {
@@ -99,7 +109,10 @@ async fn scale(replicas: usize) -> Result<()> {
 }
 
 async fn pods() -> Result<Vec<String>> {
-    let selector = "app.kubernetes.io/component=operator";
+    named(SELECTOR).await
+}
+
+async fn named(selector: &str) -> Result<Vec<String>> {
     let arguments = [
         "-n",
         OPERATOR_NAMESPACE,

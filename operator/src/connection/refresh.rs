@@ -22,6 +22,8 @@ use std::time::Duration;
 const EAGER: SignedDuration = SignedDuration::from_secs(3);
 /// How often it is read while all is well: a renewed credential is taken over within this time.
 const CALM: SignedDuration = SignedDuration::from_secs(30);
+/// Polls that wait so long for the own budget are worth a condition; every poll takes a little of it.
+const BUDGET_SPENT: Duration = Duration::from_secs(5);
 /// A status in which no condition changed is written at most this often.
 const WRITE_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
@@ -322,7 +324,7 @@ fn facts(context: &Context, connection: &Connection, spec: &PoolConnectionSpec) 
             .min(),
         lacks,
         rate: client.map(Client::rate_limit).unwrap_or_default(),
-        budget_spent: client.is_some_and(|client| !client.leave_budget_for().is_zero()),
+        budget_spent: client.is_some_and(|client| client.leave_budget_for() >= BUDGET_SPENT),
         wildcards: spec.wildcard_grants(),
     }
 }

@@ -361,7 +361,8 @@ async fn write_status(
         return;
     }
     let api: Api<PoolConnection> = Api::namespaced(context.kube.clone(), &context.args.namespace);
-    let patch = Patch::Merge(serde_json::json!({ "status": next }));
+    let (before, after) = (serde_json::json!(previous), serde_json::json!(next));
+    let patch = Patch::Merge(serde_json::json!({ "status": status::merged(&before, after) }));
     let written = within(api.patch_status(&connection.name, &PatchParams::default(), &patch)).await;
     context
         .metrics

@@ -6,6 +6,7 @@ use crate::crd::conditions::{self, Condition, Reason, Verdict};
 use crate::crd::connection::{PoolConnectionStatus, RateLimitStatus};
 use dayfly_client::RateLimit;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 /// A credential that ends within this time should be renewed.
 pub const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -78,6 +79,18 @@ pub fn news(previous: &[Condition], next: &[Condition]) -> Vec<(Reason, String)>
         .collect()
 }
 
+/// What a merge makes `after` out of `before` by: it keeps what is left out, so that what is gone is null.
+pub fn merged(before: &Value, after: Value) -> Value {
+    let (Value::Object(before), Value::Object(mut after)) = (before, after.clone()) else {
+        return after;
+    };
+    for (name, value) in before {
+        let next = after.remove(name).unwrap_or(Value::Null);
+        after.insert(name.clone(), merged(value, next));
+    }
+    Value::Object(after)
+}
+
 fn credentials_valid(conditions: &[Condition]) -> Option<&Condition> {
     let mut found = conditions.iter();
     found.find(|condition| condition.kind == conditions::CREDENTIALS_VALID)
@@ -99,7 +112,7 @@ fn credential(facts: &Facts, now: Timestamp) -> Verdict {
             };
             let left = facts.reserve;
             let text = format!(
-                "{when}{message}; jobs start from the reserve, in which {left} identities are left, and what needs the credential waits for its renewal"
+                "{when}{message}; agents that listen go on, their successors come from the reserve, in which {left} identities are left, and what needs the credential waits for its renewal"
             );
             verdict(false, *reason, text)
         }
@@ -240,6 +253,16 @@ mod tests {
         let found = status.conditions.iter().find(|one| one.kind == kind);
         let found = found.unwrap().clone();
         (found.status, found.reason, found.message)
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_leaves_the_status() {
+        let before = serde_json::json!({ "a": 1, "b": { "c": 2, "d": 3 }, "e": 4 });
+        let after = serde_json::json!({ "a": 1, "b": { "c": 5 }, "f": 6 });
+        assert_eq!(
+            merged(&before, after),
+            serde_json::json!({ "a": 1, "b": { "c": 5, "d": null }, "e": null, "f": 6 })
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod support;
 
 mod crashes;
+mod credentials;
 mod granted;
 mod hostile;
 mod leadership;

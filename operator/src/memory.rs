@@ -218,7 +218,7 @@ impl Memory {
         });
     }
 
-    /// Takes over the pods of an earlier process whose Secret is gone: their agents had claimed and listened.
+    /// Takes over the pods of an earlier process whose agents had claimed: their Secret is gone, or they listen.
     pub fn adopt(&self, owner: &Owner, pods: &[PodFact], sealed: &BTreeSet<String>) {
         let mut state = self.lock();
         let at_work = |pod: &&PodFact| pod.is_at_work() && !sealed.contains(&pod.name);
@@ -229,6 +229,13 @@ impl Memory {
             state
                 .records
                 .entry(pod.name.clone())
+                .and_modify(|record| {
+                    if record.known.pod == KnownPod::None {
+                        record.known.pod = KnownPod::Adopted {
+                            uid: pod.uid.clone(),
+                        };
+                    }
+                })
                 .or_insert_with(|| Record {
                     owner: owner.clone(),
                     template: pod.template.clone(),

@@ -98,7 +98,12 @@ pub fn observe(
         .into_iter()
         .filter(|secret| secret.pool_uid == pool.uid)
         .collect();
-    let sealed: BTreeSet<String> = secrets.iter().map(|secret| secret.name.clone()).collect();
+    let listening = listening(&poll, &pool.uid);
+    let sealed: BTreeSet<String> = secrets
+        .iter()
+        .map(|secret| secret.name.clone())
+        .filter(|name| !listening.contains(name))
+        .collect();
     context.memory.adopt(&owner, &context.pods.of(key), &sealed);
     let view = context.memory.view(&pool.uid, &pool.connection);
     // After the memory: a pod is mirrored before it is remembered as seen, and one that was seen and is not there is gone.
@@ -141,6 +146,21 @@ fn started(own: &[Timestamp], pods: &[PodFact], now: Timestamp) -> usize {
     let own = own.iter().filter(|at| recent(at)).count();
     let seen = pods.iter().filter_map(|pod| pod.created).filter(recent);
     own.max(seen.count())
+}
+
+/// Agents that have a session or a request: whoever has their key had claimed it.
+fn listening(poll: &PollState, owner: &str) -> BTreeSet<String> {
+    let Some(snapshot) = &poll.snapshot else {
+        return BTreeSet::new();
+    };
+    let at_work = |id| {
+        let mut requests = snapshot.requests.iter();
+        requests.any(|request| request.agent == Some(id))
+    };
+    let ours = snapshot.agents.iter().filter(|agent| agent.owner == owner);
+    ours.filter(|agent| agent.online || at_work(agent.id))
+        .map(|agent| agent.name.clone())
+        .collect()
 }
 
 /// A connection whose object is there, but was not looked at yet, is not one that does not exist.

@@ -88,7 +88,8 @@ pub fn begin(context: &Arc<Context>, site: &Arc<Site>, removal: Removal) {
 async fn run(context: &Context, site: &Site, removal: &Removal) {
     let identity = removal.retire.identity.as_str();
     let begun = clock::now();
-    if removal.retire.end.is_abnormal() {
+    // One that turns out to have a job goes on.
+    if removal.retire.end.is_abnormal() && !removal.retire.only_if_idle {
         context.memory.ended(identity, &removal.retire.end.message);
     }
     let deregistered = match (&site.service, removal.agent) {
@@ -159,6 +160,11 @@ impl Service<'_> {
         for _ in 0..ATTEMPTS {
             match self.learn("delete", self.client.delete_agent(self.pool, agent).await) {
                 Ok(()) => return Ok(()),
+                Err(error)
+                    if error.type_key() == Some(key::JOB_STILL_RUNNING) && retire.only_if_idle =>
+                {
+                    return Err(RetireError::NotIdle);
+                }
                 Err(error)
                     if error.type_key() == Some(key::JOB_STILL_RUNNING)
                         && !retire.spare_request =>

@@ -28,6 +28,9 @@ pub struct Limits {
     pub keep_succeeded: bool,
 }
 
+/// The end of an agent of an earlier process of which nobody knows whether it claimed.
+const UNCLAIMED: &str = "the agent had not claimed its identity when the operator restarted";
+
 /// Where an identity is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -95,6 +98,11 @@ impl End {
             self.reason,
             Reason::AgentLost | Reason::AgentFailed | Reason::AgentEvicted
         )
+    }
+
+    /// Whether the agent may have claimed after all, and may get a job at any time.
+    pub fn is_unclaimed(&self) -> bool {
+        self.message == UNCLAIMED
     }
 
     /// Whether a request that the agent held is to be failed.
@@ -190,10 +198,12 @@ fn with_pod(identity: &Identity, pod: &PodFact, limits: Limits, now: Timestamp) 
         None if known.is_none_or(|known| known.pod == KnownPod::None)
             && identity.secret.is_some() =>
         {
-            return Stage::Over(End::new(
-                Reason::AgentLost,
-                "the agent had not claimed its identity when the operator restarted",
-            ));
+            // Whether it listens, so that it had claimed, is for the service to tell.
+            return if identity.registration == Presence::Unknown {
+                Stage::Starting
+            } else {
+                Stage::Over(End::new(Reason::AgentLost, UNCLAIMED))
+            };
         }
         Some(_) | None => {}
     }

@@ -63,7 +63,8 @@ impl Planner<'_> {
                 && !self.observed.writable
                 && identity.registration != Presence::Absent;
             if let Some(end) = end.filter(|_| !self.in_flight(identity) && !waits) {
-                let only_if_idle = matches!(stage, Stage::Draining(_)) && !deadline;
+                let may_work = matches!(stage, Stage::Draining(_)) || end.is_unclaimed();
+                let only_if_idle = may_work && !deadline;
                 self.plan.retire.push(Retire {
                     identity: identity.name.clone(),
                     request: identity.request.as_ref().map(|request| request.id),

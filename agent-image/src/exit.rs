@@ -7,7 +7,7 @@
 //! | 70 | the operator refused the identity: another pod claimed it, it is no longer wanted, or the token is not accepted |
 //! | 71 | the operator could not be reached in time |
 //! | 72 | the step host did not connect in time, or was lost while the agent was idle |
-//! | 73 | the service refuses the agent: its registration is gone, or its key is not accepted |
+//! | 73 | the service refuses the agent: its registration is gone, or its key is not accepted; or its message is too long to be read at all |
 //! | 74 | a job was given, but its lock could not be taken; the service gives the job to another agent |
 //! | 75 | a job ended, but its end could not be reported; the service notices when the lock lapses |
 //! | 76 | `step-host` is not process 1 of its container |

@@ -218,6 +218,14 @@ async fn a_longer_job_message_fails_its_job_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes long: make limits"]
+async fn an_agent_leaves_when_its_message_is_too_long_to_be_read_at_all() {
+    let world = World::start().await;
+    let (_, mut agent) = with_long_message(&world, 55_000_000).await;
+    assert_eq!(agent.exit().await.code(), Some(73));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_variables_and_of_secrets_cost_little() {
     let world = World::start().await;
     let job = json!({

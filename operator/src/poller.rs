@@ -429,7 +429,7 @@ fn reason(error: &Error) -> Reason {
         Error::Forbidden(_) => Reason::PermissionMissing,
         Error::NotFound(_) => Reason::PoolNotFound,
         Error::Throttled { .. } => Reason::Throttled,
-        Error::Decode { .. } => Reason::UnreadableAnswer,
+        Error::Decode { .. } | Error::TooLong { .. } => Reason::UnreadableAnswer,
         _ => Reason::PoolUnreachable,
     }
 }

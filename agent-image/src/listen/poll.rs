@@ -183,6 +183,8 @@ fn is_final(error: &Error, errors: u32) -> bool {
         Error::Unauthorized(_) | Error::SignInPage | Error::Forbidden(_) | Error::NotFound(_) => {
             true
         }
+        // The message would come again and again, and it cannot be told which job it is about.
+        Error::TooLong { .. } => true,
         Error::TokenRefused(_) | Error::Sign => errors >= TOKEN_TRIES,
         _ => false,
     }

@@ -131,7 +131,10 @@ async fn raise(destination: &Destination, event: &JobEvent) -> bool {
         };
         // The token ends with the job, so it is refused when an answer that was lost had said yes.
         let had_arrived = may_be_there && matches!(error, Error::Unauthorized(_));
-        may_be_there |= matches!(error, Error::Transport(_) | Error::Decode { .. });
+        may_be_there |= matches!(
+            error,
+            Error::Transport(_) | Error::Decode { .. } | Error::TooLong { .. }
+        );
         if is_over(&error) || had_arrived {
             tracing::warn!(%error, "the service has ended the job already");
             return true;

@@ -54,6 +54,12 @@ pub enum Error {
         /// What is wrong, without the answer's content.
         problem: String,
     },
+    /// The answer goes on and on; what came of it is dropped.
+    #[error("the service's answer is longer than {most} bytes")]
+    TooLong {
+        /// How much is read.
+        most: usize,
+    },
     /// The token endpoint gave no token.
     #[error("the token endpoint refused the agent's assertion: {0}")]
     TokenRefused(String),
@@ -89,6 +95,7 @@ impl Error {
             Self::SignInPage
             | Self::Throttled { .. }
             | Self::Decode { .. }
+            | Self::TooLong { .. }
             | Self::TokenRefused(_)
             | Self::CredentialRefused(_)
             | Self::CredentialUnavailable(_)
@@ -109,6 +116,7 @@ impl Error {
             | Self::Conflict(_)
             | Self::Refused { .. }
             | Self::Decode { .. }
+            | Self::TooLong { .. }
             | Self::TokenRefused(_)
             | Self::CredentialRefused(_)
             | Self::CredentialUnavailable(_)
@@ -138,7 +146,7 @@ impl Error {
             Self::Throttled { .. } => "Throttled",
             Self::Server { .. } => "ServerError",
             Self::Refused { .. } => "Refused",
-            Self::Decode { .. } => "UnreadableAnswer",
+            Self::Decode { .. } | Self::TooLong { .. } => "UnreadableAnswer",
             Self::TokenRefused(_) => "TokenRefused",
             Self::CredentialRefused(_) => "CredentialRefused",
             Self::CredentialUnavailable(_) => "CredentialUnavailable",

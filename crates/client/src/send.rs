@@ -268,11 +268,7 @@ pub(crate) async fn bounded(response: Response, most: usize) -> Result<Zeroizing
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| transport(&error))?;
         if body.len() + chunk.len() > most {
-            let problem = format!("more than {most} bytes");
-            return Err(Error::Decode {
-                call: "answer",
-                problem,
-            });
+            return Err(Error::TooLong { most });
         }
         body.extend_from_slice(&chunk);
     }

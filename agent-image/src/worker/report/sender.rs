@@ -370,7 +370,9 @@ impl Logs {
             Some(reference) => reference,
             None => {
                 let sent = to.client.append_log(&to.scope, log, piece).await;
-                if let Err(Error::Transport(_) | Error::Decode { .. }) = sent {
+                if let Err(Error::Transport(_) | Error::Decode { .. } | Error::TooLong { .. }) =
+                    sent
+                {
                     self.doubtful.insert(record);
                 }
                 sent?

@@ -16,6 +16,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// What a job writes: a short log.
@@ -47,6 +48,15 @@ pub(crate) struct Times {
     pub(crate) request: RequestId,
     pub(crate) delivered: Instant,
     pub(crate) finished: Instant,
+}
+
+/// How jobs are held up after they were taken.
+#[derive(Clone)]
+pub(crate) struct Held {
+    /// Is told when a job was delivered.
+    pub(crate) taken: UnboundedSender<Instant>,
+    /// Whether jobs wait.
+    pub(crate) up: watch::Receiver<bool>,
 }
 
 /// Registers an agent.
@@ -108,11 +118,13 @@ async fn listen_token(
 }
 
 impl Agent {
-    /// Takes job after job and tells when; ends when nobody listens to it.
-    pub(crate) async fn work(self, told: UnboundedSender<Result<Times>>) {
+    /// Takes job after job and tells when; ends when nobody listens to it. No job goes on while it is held up.
+    pub(crate) async fn work(self, told: UnboundedSender<Result<Times>>, mut held: Held) {
         loop {
             let times = async {
                 let job = self.take().await?;
+                held.taken.send(job.delivered)?;
+                held.up.wait_for(|held| !held).await?;
                 self.write_log(&job, LOG.repeat(LOG_LINES)).await?;
                 self.finish(&job).await
             };

@@ -1,6 +1,6 @@
 //! What is measured, one after the other on the same service.
 
-use crate::agent::{self, Agent, Times};
+use crate::agent::{self, Agent, Held, Times};
 use crate::args::Args;
 use crate::client::{Client, read};
 use crate::process;
@@ -14,6 +14,7 @@ use reqwest::Method;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Calls at once while things are made.
@@ -134,9 +135,12 @@ async fn parked(
     let before = server.pid.map(process::resident).transpose()?;
     let agents = open_many(client, pool, key, args.listeners).await?;
     let (telling, mut told) = unbounded_channel();
+    let (taken, mut deliveries) = unbounded_channel();
+    let (hold, up) = watch::channel(false);
+    let held = Held { taken, up };
     let mut listening = JoinSet::new();
     for agent in agents {
-        listening.spawn(agent.work(telling.clone()));
+        listening.spawn(agent.work(telling.clone(), held.clone()));
         // The service takes so many connections of one source at once on which nobody has shown a credential yet.
         if listening.len().is_multiple_of(AT_ONCE) {
             client.wait_parked(listening.len(), LIMIT).await?;
@@ -149,6 +153,14 @@ async fn parked(
     }
     rows.extend(wakes(args, client, &name, &mut told, floor).await?);
     rows.extend(jobs(args, client, &name, &mut told).await?);
+    while deliveries.try_recv().is_ok() {}
+    client.wait_parked(args.listeners, LIMIT).await?;
+    hold.send_replace(true);
+    rows.push(burst(args, client, &name, &mut deliveries).await?);
+    hold.send_replace(false);
+    for _ in 0..in_a_burst(args) {
+        next(&mut told).await?;
+    }
     listening.abort_all();
     Ok(rows)
 }
@@ -236,15 +248,50 @@ async fn jobs(
     let delivered = ended.values().map(|times| times.delivered).max();
     let finished = ended.values().map(|times| times.finished).max();
     Ok(vec![
-        Row::new("jobs queued and delivered", rate(delivered), "1/s", None).better(Better::Higher),
+        Row::new(
+            "jobs that end meanwhile: queued and delivered",
+            rate(delivered),
+            "1/s",
+            None,
+        )
+        .better(Better::Higher),
         Row::new(
             "jobs queued, delivered and finished",
             rate(finished),
             "1/s",
-            Some(JOBS),
+            None,
         )
         .better(Better::Higher),
     ])
+}
+
+fn in_a_burst(args: &Args) -> usize {
+    args.jobs.min(args.listeners)
+}
+
+/// As many jobs at once as there are agents for: queued, delivered, acknowledged and locked, none ended meanwhile.
+async fn burst(
+    args: &Args,
+    client: &Client,
+    pool: &str,
+    deliveries: &mut UnboundedReceiver<Instant>,
+) -> Result<Row> {
+    let count = in_a_burst(args);
+    progress(&format!("delivering {count} jobs at once"));
+    let begun = Instant::now();
+    let delivering = async {
+        let mut last = begun;
+        for _ in 0..count {
+            let next = tokio::time::timeout(LIMIT, deliveries.recv()).await;
+            let next = next.context("timed out waiting for the delivery of a job")?;
+            last = last.max(next.context("no agent is left")?);
+        }
+        Ok(last)
+    };
+    let ((), last) = tokio::try_join!(queue_many(client, pool, count), delivering)?;
+    let rate = to_f64(count) / last.duration_since(begun).as_secs_f64();
+    let name = format!("burst of {count} jobs: queued and delivered");
+    Ok(Row::new(name, rate, "1/s", Some(JOBS)).better(Better::Higher))
 }
 
 async fn next(told: &mut UnboundedReceiver<Result<Times>>) -> Result<Times> {

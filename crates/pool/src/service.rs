@@ -12,12 +12,14 @@ use crate::rules::news::News;
 use crate::rules::refusal::Refusal;
 use crate::store::counters::{self, Counter};
 use crate::store::dialect::{Conn, WriteTransaction};
+use crate::store::statement::DatabaseError;
 use crate::store::{Place, Store, StoreError, instance};
 use crate::throttle::Throttle;
 use crate::wakes::Wakes;
 use crate::watches::Watches;
-use dayfly_wire::ids::{AgentId, RequestId};
+use dayfly_wire::ids::{AgentId, RequestId, SessionId};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -126,8 +128,8 @@ pub enum Failure {
     Key(String),
 }
 
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
         Self::Store(error.into())
     }
 }
@@ -150,6 +152,8 @@ pub struct Service {
     pub contents: Contents,
     /// Long polls that wait.
     pub wakes: Wakes<AgentId>,
+    /// When sessions were used last, as far as it is not written down yet.
+    pub seen: Mutex<HashMap<SessionId, Timestamp>>,
     /// Rings when a queue has changed.
     pub queue_bell: QueueBell,
     /// Followers of jobs that wait.
@@ -197,6 +201,7 @@ impl Service {
             settings,
             contents,
             wakes: Wakes::default(),
+            seen: Mutex::default(),
             queue_bell: QueueBell::default(),
             followers: Wakes::default(),
             watches: Watches::default(),

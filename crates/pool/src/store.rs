@@ -7,6 +7,7 @@ pub mod artifacts;
 pub mod assertions;
 pub mod attachments;
 pub mod branch_heads;
+mod connection;
 pub mod contents;
 pub mod counters;
 pub mod definition_secrets;
@@ -24,6 +25,7 @@ mod postgres;
 pub mod principals;
 pub mod projects;
 pub mod reach;
+mod readers;
 pub mod records;
 pub mod requests;
 pub mod retention;
@@ -32,6 +34,7 @@ pub mod runs;
 pub mod schedules;
 pub mod sessions;
 mod sqlite;
+pub mod statement;
 pub mod tasks;
 pub mod timelines;
 pub mod timing;
@@ -39,12 +42,17 @@ pub mod web_sessions;
 mod writer;
 
 use crate::rules::news::News;
-use dialect::{Conn, Db, ReadConnection, WriteTransaction};
+use connection::Conn;
+use dialect::{ReadConnection, WriteTransaction, query_scalar};
 use postgres::DatabaseUrl;
 pub use postgres::Listener;
-use sqlx::Connection;
+use readers::Readers;
+use sqlite::DatabaseFile;
 use sqlx::migrate::Migrator;
+use statement::DatabaseError;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 use timing::{DatabaseTimes, READ, WRITE};
 use uuid::Uuid;
 use writer::Writer;
@@ -75,9 +83,12 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("failed to migrate the database: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A server's database is copied by its own programs.
+    #[error("failed to copy the database: PostgreSQL is copied by pg_dump")]
+    NotAFile,
     /// A statement failed.
     #[error("failed to use the database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] DatabaseError),
     /// A stored document is not what was written.
     #[error("failed to read a stored {what}")]
     Malformed {
@@ -90,13 +101,13 @@ impl StoreError {
     /// Whether a text has a character that the database cannot keep.
     pub fn is_about_a_character(&self) -> bool {
         match self {
-            Self::Database(error) => {
-                let code = error.as_database_error().and_then(|error| error.code());
-                code.as_deref() == Some(postgres::BAD_CHARACTER)
-            }
-            Self::Open { .. } | Self::Url { .. } | Self::Migrate(_) | Self::Malformed { .. } => {
-                false
-            }
+            Self::Database(DatabaseError::Sqlx(error)) => postgres::is_about_a_character(error),
+            Self::Database(_)
+            | Self::NotAFile
+            | Self::Open { .. }
+            | Self::Url { .. }
+            | Self::Migrate(_)
+            | Self::Malformed { .. } => false,
         }
     }
 }
@@ -110,12 +121,29 @@ pub enum Place {
     UrlFile(PathBuf),
 }
 
+/// How long somebody waits for a connection, or for the turn to write.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// What connections are opened to.
+enum Source {
+    File(DatabaseFile),
+    Server(DatabaseUrl),
+}
+
+impl Source {
+    async fn connect(&self) -> Result<Conn, DatabaseError> {
+        Ok(match self {
+            Self::File(file) => Conn::Sqlite(file.open()?),
+            Self::Server(url) => Conn::Postgres(url.connect().await?),
+        })
+    }
+}
+
 /// The database: many readers, one writer.
 pub struct Store {
-    readers: sqlx::Pool<Db>,
+    source: Arc<Source>,
+    readers: Readers,
     writer: Writer,
-    /// What is shared with other replicas; none for SQLite, which one process uses.
-    shared: Option<DatabaseUrl>,
     /// How long it takes.
     pub times: DatabaseTimes,
 }
@@ -123,35 +151,24 @@ pub struct Store {
 impl Store {
     /// Opens the database, making what is missing, and brings its schema up to date.
     pub async fn open(place: &Place) -> Result<Self, StoreError> {
-        match place {
-            Place::Directory(directory) => Self::open_sqlite(directory).await,
-            Place::UrlFile(file) => Self::open_postgres(DatabaseUrl::read(file)?).await,
-        }
-    }
-
-    async fn open_sqlite(directory: &Path) -> Result<Self, StoreError> {
-        let migrating = sqlite::lock(directory).await?;
-        let opening = sqlite::opening(directory)?;
-        let opened = |source| sqlite::failed(directory, source);
-        let mut conn = opening.connect().await.map_err(opened)?;
-        MIGRATIONS.run(&mut conn).await?;
-        conn.close().await?;
-        drop(migrating);
+        let (source, readers) = match place {
+            Place::Directory(directory) => {
+                let file = DatabaseFile::prepare(directory).await?;
+                let readers = Readers::of_file(&file)?;
+                (Source::File(file), readers)
+            }
+            Place::UrlFile(file) => {
+                let url = DatabaseUrl::read(file)?;
+                url.migrate().await?;
+                let readers = Readers::of_server(url.readers().await?);
+                (Source::Server(url), readers)
+            }
+        };
+        let source = Arc::new(source);
         Ok(Self {
-            readers: opening.pool(sqlite::READERS).await.map_err(opened)?,
-            writer: Writer::new(opening, sqlite::BEGIN),
-            shared: None,
-            times: DatabaseTimes::default(),
-        })
-    }
-
-    async fn open_postgres(url: DatabaseUrl) -> Result<Self, StoreError> {
-        url.migrate().await?;
-        let opening = url.opening();
-        Ok(Self {
-            readers: opening.pool(postgres::READERS).await?,
-            writer: Writer::new(opening, postgres::BEGIN),
-            shared: Some(url),
+            writer: Writer::new(Arc::clone(&source)),
+            source,
+            readers,
             times: DatabaseTimes::default(),
         })
     }
@@ -174,7 +191,7 @@ impl Store {
 
     /// Tells the other replicas, if there can be any, once the transaction is committed.
     pub async fn tell(&self, conn: &mut Conn, news: &News, sender: Uuid) -> Result<(), StoreError> {
-        if self.shared.is_some() {
+        if matches!(*self.source, Source::Server(_)) {
             for text in news.to_texts(sender) {
                 postgres::tell(conn, &text).await?;
             }
@@ -184,25 +201,26 @@ impl Store {
 
     /// Begins to hear what replicas tell each other; none where there can be no others.
     pub async fn listen(&self) -> Result<Option<Listener>, StoreError> {
-        match &self.shared {
-            Some(url) => Ok(Some(url.listen().await?)),
-            None => Ok(None),
+        match &*self.source {
+            Source::Server(url) => Ok(Some(url.listen().await?)),
+            Source::File(_) => Ok(None),
         }
     }
 
     /// Writes the database, as it is at one moment, to an empty file; only SQLite can.
-    pub async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
-        let mut connection = self.read().await?;
-        sqlite::copy(&mut connection, file).await
+    pub async fn copy_to(&self, copy: &Path) -> Result<(), StoreError> {
+        match &*self.source {
+            Source::File(file) => file.copy_to(copy).await,
+            Source::Server(_) => Err(StoreError::NotAFile),
+        }
     }
 
     /// Whether the database answers.
     pub async fn is_ready(&self) -> bool {
         async fn ask(store: &Store) -> Result<i64, StoreError> {
             let mut connection = store.read().await?;
-            let conn: &mut Conn = &mut connection;
-            Ok(sqlx::query_scalar("SELECT COUNT(*) FROM counters")
-                .fetch_one(conn)
+            Ok(query_scalar("SELECT COUNT(*) FROM counters")
+                .fetch_one(&mut connection)
                 .await?)
         }
         ask(self).await.is_ok()

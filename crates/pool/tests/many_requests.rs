@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Fixture, Taken};
+use dayfly_pool_service::store::dialect::query;
 use dayfly_wire::event::TaskResult;
 use std::time::{Duration, Instant};
 
@@ -50,12 +51,12 @@ async fn copy(fixture: &Fixture, ended: &Taken) {
          finished_at + n, result, agent_id, agent_name, place FROM requests, numbers WHERE requests.id = {}",
         ended.message.request_id
     );
-    let made = sqlx::query(sqlx::AssertSqlSafe(statement))
+    let made = query(sqlx::AssertSqlSafe(statement))
         .execute(unit.conn())
         .await
         .unwrap();
-    assert_eq!(made.rows_affected(), ENDED.unsigned_abs());
-    sqlx::query("ANALYZE").execute(unit.conn()).await.unwrap();
+    assert_eq!(made, ENDED.unsigned_abs());
+    query("ANALYZE").execute(unit.conn()).await.unwrap();
     unit.commit().await.unwrap();
 }
 

@@ -9,6 +9,7 @@ mod common;
 use common::{Answer, DEADLINE, Fixture, TestAgent, agent_client, ask_token, client, http, within};
 use dayfly_client::{Client, Credential};
 use dayfly_pool_service::clock::{Clock, SystemClock};
+use dayfly_pool_service::store::dialect::query_scalar;
 use dayfly_pool_service::store::{Place, Store};
 use dayfly_pool_service::testing::{PoolHandle, create_database};
 use dayfly_wire::event::TaskResult;
@@ -376,10 +377,7 @@ async fn the_database_is_reached_by_tls_and_its_certificate_is_checked() {
     let store = open(&format!("sslrootcert={authority}")).await.unwrap();
     let mut conn = store.read().await.unwrap();
     let encrypted = "SELECT COUNT(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl";
-    let encrypted: i64 = sqlx::query_scalar(encrypted)
-        .fetch_one(&mut *conn)
-        .await
-        .unwrap();
+    let encrypted: i64 = query_scalar(encrypted).fetch_one(&mut conn).await.unwrap();
     assert_eq!(encrypted, 1);
     let Err(refused) = open("").await else {
         panic!("a certificate that nobody vouches for was taken");

@@ -7,6 +7,10 @@ use crate::rules::request::{self, Due};
 use crate::service::{Failure, Service, Unit};
 use crate::store::{requests, sessions};
 use dayfly_wire::event::TaskResult;
+use dayfly_wire::ids::SessionId;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often the service looks at its clock.
@@ -16,6 +20,7 @@ impl Service {
     /// Does everything whose time has come.
     pub async fn sweep(&self) -> Result<(), Failure> {
         self.tell_unwatched().await?;
+        self.write_seen().await?;
         let (since, now) = (self.serving_since(), self.now());
         let anything = {
             let mut conn = self.store.read().await?;
@@ -51,6 +56,36 @@ impl Service {
         if lapsed {
             self.sweep().await?;
         }
+        Ok(())
+    }
+
+    /// Sessions that were used and whose time is not written down yet.
+    pub(super) fn seen_sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Timestamp>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down when sessions were used. What is lost with the process is a second of several minutes.
+    async fn write_seen(&self) -> Result<(), Failure> {
+        let seen = std::mem::take(&mut *self.seen_sessions());
+        let written = self.write_all_seen(&seen).await;
+        if written.is_err() {
+            let mut later = self.seen_sessions();
+            for (session, at) in seen {
+                later.entry(session).or_insert(at);
+            }
+        }
+        written
+    }
+
+    async fn write_all_seen(&self, seen: &HashMap<SessionId, Timestamp>) -> Result<(), Failure> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let mut unit = self.begin().await?;
+        for (session, at) in seen {
+            sessions::seen(unit.conn(), *session, *at).await?;
+        }
+        unit.commit().await?;
         Ok(())
     }
 

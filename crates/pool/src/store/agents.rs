@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use super::dialect::{
-    Conn, Row, column, date, document, json, millis, name_key, optional_document, parsed, truth,
+    Conn, Row, column, date, document, json, millis, name_key, optional_document, parsed, query,
+    truth,
 };
 use crate::rules::entities::Agent;
 use crate::rules::session;
@@ -61,7 +62,7 @@ fn listed(row: &Row) -> Result<Listed, StoreError> {
 
 /// Keeps a new agent.
 pub async fn insert(conn: &mut Conn, agent: &Agent) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO agents (id, pool_id, name, name_key, version, os_description, enabled, single_use, \
          jobs_taken, client_id, key_modulus, key_exponent, key_version, last_message_id, \
          system_capabilities, user_capabilities, properties, created_at, status_changed_at) \
@@ -93,7 +94,7 @@ pub async fn insert(conn: &mut Conn, agent: &Agent) -> Result<(), StoreError> {
 
 /// Writes a changed agent back.
 pub async fn update(conn: &mut Conn, agent: &Agent) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE agents SET name = $2, name_key = $3, version = $4, os_description = $5, enabled = $6, \
          single_use = $7, jobs_taken = $8, key_modulus = $9, key_exponent = $10, key_version = $11, \
          last_message_id = $12, system_capabilities = $13, user_capabilities = $14, properties = $15, \
@@ -130,7 +131,7 @@ fn reported_column(agent: &Agent) -> Result<Option<String>, StoreError> {
 
 /// Removes an agent; its session and its messages go before.
 pub async fn delete(conn: &mut Conn, id: AgentId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM agents WHERE id = $1")
+    query("DELETE FROM agents WHERE id = $1")
         .bind(id.0)
         .execute(conn)
         .await?;
@@ -139,7 +140,7 @@ pub async fn delete(conn: &mut Conn, id: AgentId) -> Result<(), StoreError> {
 
 /// The agent with this id.
 pub async fn by_id(conn: &mut Conn, id: AgentId) -> Result<Option<Agent>, StoreError> {
-    let row = sqlx::query("SELECT * FROM agents WHERE id = $1")
+    let row = query("SELECT * FROM agents WHERE id = $1")
         .bind(id.0)
         .fetch_optional(conn)
         .await?;
@@ -148,7 +149,7 @@ pub async fn by_id(conn: &mut Conn, id: AgentId) -> Result<Option<Agent>, StoreE
 
 /// The agent with this client id.
 pub async fn by_client(conn: &mut Conn, client: ClientId) -> Result<Option<Agent>, StoreError> {
-    let row = sqlx::query("SELECT * FROM agents WHERE client_id = $1")
+    let row = query("SELECT * FROM agents WHERE client_id = $1")
         .bind(client.to_string())
         .fetch_optional(conn)
         .await?;
@@ -171,7 +172,7 @@ pub async fn find(
     pool: PoolId,
     id: AgentId,
 ) -> Result<Option<Listed>, StoreError> {
-    let row = sqlx::query(select_listed!(
+    let row = query(select_listed!(
         "WHERE agents.id = $1 AND agents.pool_id = $2"
     ))
     .bind(id.0)
@@ -188,12 +189,12 @@ pub async fn of_pool(
     name: Option<&str>,
 ) -> Result<Vec<Listed>, StoreError> {
     let query = match name {
-        Some(name) => sqlx::query(select_listed!(
+        Some(name) => query(select_listed!(
             "WHERE agents.pool_id = $1 AND name_key = $2"
         ))
         .bind(pool.0)
         .bind(name_key(name)),
-        None => sqlx::query(select_listed!(
+        None => query(select_listed!(
             "WHERE agents.pool_id = $1 ORDER BY agents.id"
         ))
         .bind(pool.0),
@@ -209,7 +210,7 @@ pub async fn page(
     after: AgentId,
     size: i64,
 ) -> Result<Vec<Listed>, StoreError> {
-    let rows = sqlx::query(select_listed!(
+    let rows = query(select_listed!(
         "WHERE agents.pool_id = $1 AND agents.id > $2 ORDER BY agents.id LIMIT $3"
     ))
     .bind(pool.0)
@@ -228,7 +229,7 @@ pub async fn idle(
     after: AgentId,
     size: i64,
 ) -> Result<Vec<Agent>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT agents.* FROM sessions JOIN agents ON agents.id = sessions.agent_id \
          WHERE sessions.pool_id = $1 AND sessions.agent_id > $3 AND sessions.held = 0 AND sessions.leaving = 0 \
          AND sessions.last_seen_at > $2 AND agents.enabled = 1 \

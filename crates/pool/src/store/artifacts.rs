@@ -1,7 +1,7 @@
 //! Files of runs' containers, and the artifacts that name them.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, document, json, millis, name_key, truth};
+use super::dialect::{Conn, Row, column, date, document, json, millis, name_key, query, truth};
 use dayfly_wire::artifact::{ArtifactResource, BuildArtifact};
 use dayfly_wire::ids::BuildId;
 use jiff::Timestamp;
@@ -51,7 +51,7 @@ fn file(row: &Row) -> Result<ContainerFile, StoreError> {
 
 /// Keeps a file, new or changed; when it was begun stays.
 pub async fn put_file(conn: &mut Conn, file: &ContainerFile) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO container_files \
          (build_id, path, bytes, total, received, gzip, upload, hash, created_at, changed_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (build_id, path) DO UPDATE \
@@ -80,7 +80,7 @@ pub async fn find_file(
     build: BuildId,
     path: &str,
 ) -> Result<Option<ContainerFile>, StoreError> {
-    let row = sqlx::query("SELECT * FROM container_files WHERE build_id = $1 AND path = $2")
+    let row = query("SELECT * FROM container_files WHERE build_id = $1 AND path = $2")
         .bind(build.0)
         .bind(path)
         .fetch_optional(conn)
@@ -96,14 +96,15 @@ pub async fn files(
 ) -> Result<Vec<ContainerFile>, StoreError> {
     let query = match below {
         // No LIKE: what it makes of % and of case differs from database to database.
-        Some(path) => sqlx::query(
+        Some(path) => query(
             "SELECT * FROM container_files WHERE build_id = $1 \
              AND (path = $2 OR SUBSTR(path, 1, LENGTH($2) + 1) = $2 || '/') ORDER BY path",
         )
         .bind(build.0)
         .bind(path),
-        None => sqlx::query("SELECT * FROM container_files WHERE build_id = $1 ORDER BY path")
-            .bind(build.0),
+        None => {
+            query("SELECT * FROM container_files WHERE build_id = $1 ORDER BY path").bind(build.0)
+        }
     };
     let rows = query.fetch_all(conn).await?;
     rows.iter().map(file).collect()
@@ -111,7 +112,7 @@ pub async fn files(
 
 /// How many files a container has, and how many bytes.
 pub async fn usage(conn: &mut Conn, build: BuildId) -> Result<(i64, i64), StoreError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT COUNT(*) AS files, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes \
          FROM container_files WHERE build_id = $1",
     )
@@ -142,7 +143,7 @@ pub async fn insert(
     artifact: &BuildArtifact,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO artifacts (id, build_id, name, name_key, source, kind, data, properties, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
@@ -166,7 +167,7 @@ pub async fn find(
     build: BuildId,
     name: &str,
 ) -> Result<Option<BuildArtifact>, StoreError> {
-    let row = sqlx::query("SELECT * FROM artifacts WHERE build_id = $1 AND name_key = $2")
+    let row = query("SELECT * FROM artifacts WHERE build_id = $1 AND name_key = $2")
         .bind(build.0)
         .bind(name_key(name))
         .fetch_optional(conn)
@@ -176,7 +177,7 @@ pub async fn find(
 
 /// A run's artifacts, in the order in which they were made.
 pub async fn all(conn: &mut Conn, build: BuildId) -> Result<Vec<BuildArtifact>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM artifacts WHERE build_id = $1 ORDER BY id")
+    let rows = query("SELECT * FROM artifacts WHERE build_id = $1 ORDER BY id")
         .bind(build.0)
         .fetch_all(conn)
         .await?;

@@ -1,7 +1,7 @@
 //! Assertions that were answered, by client and `jti`.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, date, millis};
+use super::dialect::{Conn, Row, date, millis, query};
 use jiff::Timestamp;
 
 /// Remembers an assertion; answers when it was answered first, and nothing when that is now. Of two that come at once,
@@ -13,7 +13,7 @@ pub async fn remember(
     now: Timestamp,
     until: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let inserted = sqlx::query(
+    let inserted = query(
         "INSERT INTO assertions (client_id, jti, issued_at, expires_at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (client_id, jti) DO NOTHING",
     )
@@ -23,11 +23,11 @@ pub async fn remember(
     .bind(millis(until))
     .execute(&mut *conn)
     .await?;
-    if inserted.rows_affected() == 1 {
+    if inserted == 1 {
         return Ok(None);
     }
     let row: Option<Row> =
-        sqlx::query("SELECT issued_at FROM assertions WHERE client_id = $1 AND jti = $2")
+        query("SELECT issued_at FROM assertions WHERE client_id = $1 AND jti = $2")
             .bind(client)
             .bind(jti)
             .fetch_optional(conn)
@@ -37,7 +37,7 @@ pub async fn remember(
 
 /// Forgets assertions that would be refused for their age anyway.
 pub async fn forget_expired(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM assertions WHERE expires_at < $1")
+    query("DELETE FROM assertions WHERE expires_at < $1")
         .bind(millis(now))
         .execute(conn)
         .await?;

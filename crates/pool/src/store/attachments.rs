@@ -1,7 +1,7 @@
 //! Attachments of records; their content lies in files.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis, parsed};
+use super::dialect::{Conn, Row, column, date, millis, parsed, query, query_scalar};
 use dayfly_wire::ids::{PlanId, RecordId, TimelineId};
 use jiff::Timestamp;
 
@@ -41,7 +41,7 @@ fn attachment(row: &Row) -> Result<Attachment, StoreError> {
 
 /// Keeps an attachment, new or again; when it was put first stays.
 pub async fn put(conn: &mut Conn, plan: PlanId, attachment: &Attachment) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO attachments (timeline_id, record_id, kind, name, plan_id, hash, bytes, created_at, changed_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
          ON CONFLICT (timeline_id, record_id, kind, name) DO UPDATE \
@@ -69,7 +69,7 @@ pub async fn find(
     kind: &str,
     name: &str,
 ) -> Result<Option<Attachment>, StoreError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT * FROM attachments \
          WHERE timeline_id = $1 AND record_id = $2 AND kind = $3 AND name = $4",
     )
@@ -89,7 +89,7 @@ pub async fn of_record(
     record: RecordId,
     kind: &str,
 ) -> Result<Vec<Attachment>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM attachments \
          WHERE timeline_id = $1 AND record_id = $2 AND kind = $3 ORDER BY name",
     )
@@ -107,7 +107,7 @@ pub async fn of_plan(
     plan: PlanId,
     kind: &str,
 ) -> Result<Vec<Attachment>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM attachments WHERE plan_id = $1 AND kind = $2 \
          ORDER BY created_at, record_id, name",
     )
@@ -121,7 +121,7 @@ pub async fn of_plan(
 /// How many attachments a plan has.
 pub async fn count(conn: &mut Conn, plan: PlanId) -> Result<i64, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT COUNT(*) FROM attachments WHERE plan_id = $1")
+        query_scalar("SELECT COUNT(*) FROM attachments WHERE plan_id = $1")
             .bind(plan.to_string())
             .fetch_one(conn)
             .await?,

@@ -1,7 +1,7 @@
 //! Up to which commit each branch was looked at for triggers.
 
 use super::StoreError;
-use super::dialect::{Conn, column};
+use super::dialect::{Conn, column, query, query_scalar};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ pub async fn all(
     conn: &mut Conn,
     repository: Uuid,
 ) -> Result<BTreeMap<String, String>, StoreError> {
-    let rows = sqlx::query("SELECT reference, version FROM branch_heads WHERE repository_id = $1")
+    let rows = query("SELECT reference, version FROM branch_heads WHERE repository_id = $1")
         .bind(repository.to_string())
         .fetch_all(conn)
         .await?;
@@ -25,13 +25,15 @@ pub async fn find(
     repository: Uuid,
     reference: &str,
 ) -> Result<Option<String>, StoreError> {
-    Ok(sqlx::query_scalar(
-        "SELECT version FROM branch_heads WHERE repository_id = $1 AND reference = $2",
+    Ok(
+        query_scalar(
+            "SELECT version FROM branch_heads WHERE repository_id = $1 AND reference = $2",
+        )
+        .bind(repository.to_string())
+        .bind(reference)
+        .fetch_optional(conn)
+        .await?,
     )
-    .bind(repository.to_string())
-    .bind(reference)
-    .fetch_optional(conn)
-    .await?)
 }
 
 /// A branch was looked at up to this commit.
@@ -41,7 +43,7 @@ pub async fn put(
     reference: &str,
     version: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO branch_heads (repository_id, reference, version) VALUES ($1, $2, $3) \
          ON CONFLICT (repository_id, reference) DO UPDATE SET version = excluded.version",
     )
@@ -55,7 +57,7 @@ pub async fn put(
 
 /// A branch is gone.
 pub async fn delete(conn: &mut Conn, repository: Uuid, reference: &str) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM branch_heads WHERE repository_id = $1 AND reference = $2")
+    query("DELETE FROM branch_heads WHERE repository_id = $1 AND reference = $2")
         .bind(repository.to_string())
         .bind(reference)
         .execute(conn)

@@ -1,7 +1,7 @@
 //! Ids that people see: they count from 1 and are never given twice.
 
 use super::StoreError;
-use super::dialect::Conn;
+use super::dialect::{Conn, query_scalar};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub async fn next(conn: &mut Conn, counter: Counter) -> Result<i64, StoreError> 
         Counter::Change => "change",
     };
     Ok(
-        sqlx::query_scalar("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value")
+        query_scalar("UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value")
             .bind(name)
             .fetch_one(conn)
             .await?,

@@ -1,7 +1,7 @@
 //! Secret variables of pipelines, sealed.
 
 use super::StoreError;
-use super::dialect::{Conn, column, millis, name_key};
+use super::dialect::{Conn, column, millis, name_key, query};
 use dayfly_wire::ids::DefinitionId;
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ pub async fn put(
     variable: &SealedVariable,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO definition_secrets (definition_id, name_key, name, sealed, changed_at) \
          VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (definition_id, name_key) DO UPDATE SET name = excluded.name, \
@@ -43,12 +43,12 @@ pub async fn delete(
     name: &str,
 ) -> Result<bool, StoreError> {
     let deleted =
-        sqlx::query("DELETE FROM definition_secrets WHERE definition_id = $1 AND name_key = $2")
+        query("DELETE FROM definition_secrets WHERE definition_id = $1 AND name_key = $2")
             .bind(definition.0)
             .bind(name_key(name))
             .execute(conn)
             .await?;
-    Ok(deleted.rows_affected() > 0)
+    Ok(deleted > 0)
 }
 
 /// A pipeline's variables, by name.
@@ -56,7 +56,7 @@ pub async fn all(
     conn: &mut Conn,
     definition: DefinitionId,
 ) -> Result<Vec<SealedVariable>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT name, sealed FROM definition_secrets WHERE definition_id = $1 ORDER BY name_key",
     )
     .bind(definition.0)

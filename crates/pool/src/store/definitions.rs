@@ -2,7 +2,9 @@
 
 use super::StoreError;
 use super::counters::{self, Counter};
-use super::dialect::{Conn, Row, column, date, millis, name_key, optional_date, parsed};
+use super::dialect::{
+    Conn, Row, column, date, millis, name_key, optional_date, parsed, query, query_scalar,
+};
 use crate::rules::entities::{Definition, PipelineFile, Project, Repository};
 use dayfly_wire::build::QueueStatus;
 use dayfly_wire::ids::{DefinitionId, ProjectId};
@@ -86,7 +88,7 @@ pub async fn id_of(
     name: &str,
 ) -> Result<Option<DefinitionId>, StoreError> {
     let found: Option<i64> =
-        sqlx::query_scalar("SELECT id FROM definitions WHERE project_id = $1 AND name_key = $2")
+        query_scalar("SELECT id FROM definitions WHERE project_id = $1 AND name_key = $2")
             .bind(project.to_string())
             .bind(name_key(name))
             .fetch_optional(conn)
@@ -97,7 +99,7 @@ pub async fn id_of(
 /// Keeps a new pipeline.
 pub async fn insert(conn: &mut Conn, definition: &Definition) -> Result<(), StoreError> {
     let file = definition.file.as_ref();
-    sqlx::query(
+    query(
         "INSERT INTO definitions (id, project_id, name, name_key, repository_id, yaml_path, \
          queue_status, revision, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
@@ -118,7 +120,7 @@ pub async fn insert(conn: &mut Conn, definition: &Definition) -> Result<(), Stor
 /// Writes a changed pipeline back.
 pub async fn update(conn: &mut Conn, definition: &Definition) -> Result<(), StoreError> {
     let file = definition.file.as_ref();
-    sqlx::query(
+    query(
         "UPDATE definitions SET name = $2, name_key = $3, repository_id = $4, yaml_path = $5, \
          queue_status = $6, revision = $7 WHERE id = $1",
     )
@@ -136,7 +138,7 @@ pub async fn update(conn: &mut Conn, definition: &Definition) -> Result<(), Stor
 
 /// The pipeline with this id.
 pub async fn by_id(conn: &mut Conn, id: DefinitionId) -> Result<Option<Definition>, StoreError> {
-    let row = sqlx::query(select!("WHERE definitions.id = $1"))
+    let row = query(select!("WHERE definitions.id = $1"))
         .bind(id.0)
         .fetch_optional(conn)
         .await?;
@@ -149,7 +151,7 @@ pub async fn all(
     project: ProjectId,
     most: i64,
 ) -> Result<Vec<Definition>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE definitions.project_id = $1 ORDER BY definitions.name_key LIMIT $2"
     ))
     .bind(project.to_string())
@@ -164,7 +166,7 @@ pub async fn of_repository(
     conn: &mut Conn,
     repository: uuid::Uuid,
 ) -> Result<Vec<Definition>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE definitions.repository_id = $1 AND definitions.yaml_path IS NOT NULL \
          ORDER BY definitions.id"
     ))
@@ -176,7 +178,7 @@ pub async fn of_repository(
 
 /// The repositories that pipelines have their files in.
 pub async fn repositories(conn: &mut Conn) -> Result<Vec<Repository>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE definitions.yaml_path IS NOT NULL ORDER BY definitions.repository_id, definitions.id"
     ))
     .fetch_all(conn)
@@ -201,7 +203,7 @@ pub async fn put_problem(
     id: DefinitionId,
     problem: Option<&str>,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE definitions SET problem = $2 WHERE id = $1")
+    query("UPDATE definitions SET problem = $2 WHERE id = $1")
         .bind(id.0)
         .bind(problem)
         .execute(conn)

@@ -1,80 +1,23 @@
 //! What every database is spoken to with, and how values of ours become columns.
 //!
-//! SQLite and PostgreSQL take the same statements, by sqlx's driver for any database; what is different is in
-//! [`super::sqlite`] and [`super::postgres`].
+//! SQLite and PostgreSQL take the same statements; what is different is in [`super::sqlite`] and [`super::postgres`].
 
 use super::StoreError;
+pub use super::connection::Conn;
+use super::readers::Reader;
+use super::statement::{At, Column};
+pub use super::statement::{Row, query, query_scalar};
 use super::timing::Timed;
 use super::writer::Write;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::any::{Any, AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyConnection, ColumnIndex, Connection, Decode, Executor, Pool, Row as _, Type};
 use std::str::FromStr;
-use std::time::Duration;
 
-/// The database.
-pub type Db = Any;
-/// A connection to it.
-pub type Conn = AnyConnection;
-/// A row of it.
-pub type Row = AnyRow;
 /// A borrowed connection for reading.
-pub type ReadConnection = Timed<sqlx::pool::PoolConnection<Db>>;
+pub type ReadConnection = Timed<Reader>;
 /// A transaction that may write.
 pub type WriteTransaction = Timed<Write>;
-
-/// How long somebody waits for a connection, or for the turn to write.
-pub(super) const WAIT: Duration = Duration::from_secs(30);
-
-/// How connections are opened.
-#[derive(Clone)]
-pub(super) struct Opening {
-    options: AnyConnectOptions,
-    /// The statements that each begins with.
-    first: &'static str,
-    /// Whether a connection that nobody uses may end, and is asked before it is lent.
-    can_be_lost: bool,
-}
-
-impl Opening {
-    pub(super) fn new(options: AnyConnectOptions, first: &'static str, can_be_lost: bool) -> Self {
-        sqlx::any::install_default_drivers();
-        Self {
-            options,
-            first,
-            can_be_lost,
-        }
-    }
-
-    /// Opens one connection.
-    pub(super) async fn connect(&self) -> Result<Conn, sqlx::Error> {
-        let mut conn = Conn::connect_with(&self.options).await?;
-        conn.execute(self.first).await?;
-        Ok(conn)
-    }
-
-    /// Opens a pool of connections.
-    pub(super) async fn pool(&self, connections: u32) -> Result<Pool<Db>, sqlx::Error> {
-        let first = self.first;
-        AnyPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(WAIT)
-            .after_connect(move |connection, _| {
-                Box::pin(async move { connection.execute(first).await.map(drop) })
-            })
-            .test_before_acquire(self.can_be_lost)
-            .connect_with(self.options.clone())
-            .await
-    }
-}
-
-/// Whether a statement failed because others were at it for too long; the connection is as good as before.
-pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| super::sqlite::is_busy(&code) || code == super::postgres::LOCK_TIMEOUT)
-}
 
 /// A date as a column.
 pub fn millis(date: Timestamp) -> i64 {
@@ -97,12 +40,8 @@ pub fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, Store
 }
 
 /// A column of a simple type.
-pub fn column<'r, T>(row: &'r Row, name: &'static str) -> Result<T, StoreError>
-where
-    T: Decode<'r, Db> + Type<Db>,
-    &'static str: ColumnIndex<Row>,
-{
-    Ok(row.try_get(name)?)
+pub fn column<T: Column>(row: &Row, name: &'static str) -> Result<T, StoreError> {
+    Ok(row.get(At::Named(name))?)
 }
 
 /// A truth column.

@@ -1,7 +1,7 @@
 //! Console lines of jobs that are followed, or were a short while ago.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, document, json, millis};
+use super::dialect::{Conn, Row, column, document, json, millis, query, query_scalar};
 use crate::rules::feed::{Chunk, LINES};
 use dayfly_wire::ids::{RecordId, RequestId};
 use jiff::Timestamp;
@@ -29,7 +29,7 @@ pub async fn append(
     lines: &[String],
 ) -> Result<(), StoreError> {
     let count = i64::try_from(lines.len()).unwrap_or(i64::MAX);
-    let next: i64 = sqlx::query_scalar(
+    let next: i64 = query_scalar(
         "INSERT INTO feeds (request_id, next_line) VALUES ($1, $2) ON CONFLICT (request_id) \
          DO UPDATE SET next_line = feeds.next_line + excluded.next_line RETURNING next_line",
     )
@@ -37,7 +37,7 @@ pub async fn append(
     .bind(count)
     .fetch_one(&mut *conn)
     .await?;
-    sqlx::query(
+    query(
         "INSERT INTO feed_chunks (request_id, first_line, line_count, step_id, step_line, lines) \
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -49,7 +49,7 @@ pub async fn append(
     .bind(json("console lines", &lines)?)
     .execute(&mut *conn)
     .await?;
-    sqlx::query("DELETE FROM feed_chunks WHERE request_id = $1 AND first_line + line_count <= $2")
+    query("DELETE FROM feed_chunks WHERE request_id = $1 AND first_line + line_count <= $2")
         .bind(request.0)
         .bind(next - LINES)
         .execute(conn)
@@ -63,7 +63,7 @@ pub async fn after(
     request: RequestId,
     after: u64,
 ) -> Result<Vec<Chunk>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT first_line, step_id, step_line, lines FROM feed_chunks WHERE request_id = $1 \
          AND first_line + line_count > $2 ORDER BY first_line LIMIT $3",
     )
@@ -77,7 +77,7 @@ pub async fn after(
 
 /// Removes the lines of at most `most` jobs that ended before a time, or are gone; answers how many there were.
 pub async fn forget(conn: &mut Conn, before: Timestamp, most: i64) -> Result<usize, StoreError> {
-    let old: Vec<i64> = sqlx::query_scalar(
+    let old: Vec<i64> = query_scalar(
         "SELECT feeds.request_id FROM feeds LEFT JOIN requests ON requests.id = feeds.request_id \
          WHERE requests.id IS NULL OR requests.finished_at < $1 LIMIT $2",
     )
@@ -90,10 +90,7 @@ pub async fn forget(conn: &mut Conn, before: Timestamp, most: i64) -> Result<usi
             "DELETE FROM feed_chunks WHERE request_id = $1",
             "DELETE FROM feeds WHERE request_id = $1",
         ] {
-            sqlx::query(statement)
-                .bind(request)
-                .execute(&mut *conn)
-                .await?;
+            query(statement).bind(*request).execute(&mut *conn).await?;
         }
     }
     Ok(old.len())

@@ -1,16 +1,16 @@
 //! Which service a database belongs to.
 
 use super::StoreError;
-use super::dialect::Conn;
+use super::dialect::{Conn, query, query_scalar};
 use uuid::Uuid;
 
 /// The service that the database belongs to: the first that asked.
 pub async fn claim(conn: &mut Conn, instance: Uuid) -> Result<Uuid, StoreError> {
-    sqlx::query("INSERT INTO service (id, instance) VALUES (1, $1) ON CONFLICT (id) DO NOTHING")
+    query("INSERT INTO service (id, instance) VALUES (1, $1) ON CONFLICT (id) DO NOTHING")
         .bind(instance.to_string())
         .execute(&mut *conn)
         .await?;
-    let owner: String = sqlx::query_scalar("SELECT instance FROM service WHERE id = 1")
+    let owner: String = query_scalar("SELECT instance FROM service WHERE id = 1")
         .fetch_one(conn)
         .await?;
     owner

@@ -1,7 +1,7 @@
 //! Stored logs, in chunks.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis, optional_parsed};
+use super::dialect::{Conn, Row, column, date, millis, optional_parsed, query, query_scalar};
 use dayfly_wire::ids::{JobId, LogId, PlanId};
 use dayfly_wire::log::LogReference;
 use jiff::Timestamp;
@@ -71,7 +71,7 @@ pub async fn create(
     path: String,
     now: Timestamp,
 ) -> Result<Log, StoreError> {
-    let id: i64 = sqlx::query_scalar(
+    let id: i64 = query_scalar(
         "UPDATE plans SET last_log_id = last_log_id + 1 WHERE id = $1 RETURNING last_log_id",
     )
     .bind(plan.to_string())
@@ -87,7 +87,7 @@ pub async fn create(
         created_at: now,
         changed_at: now,
     };
-    sqlx::query(
+    query(
         "INSERT INTO logs (plan_id, id, job_id, path, line_count, bytes, chunks, created_at, changed_at) \
          VALUES ($1, $2, $3, $4, 0, 0, 0, $5, $5)",
     )
@@ -103,7 +103,7 @@ pub async fn create(
 
 /// A plan's log.
 pub async fn find(conn: &mut Conn, plan: PlanId, id: LogId) -> Result<Option<Log>, StoreError> {
-    let row = sqlx::query("SELECT * FROM logs WHERE plan_id = $1 AND id = $2")
+    let row = query("SELECT * FROM logs WHERE plan_id = $1 AND id = $2")
         .bind(plan.to_string())
         .bind(id.0)
         .fetch_optional(conn)
@@ -113,7 +113,7 @@ pub async fn find(conn: &mut Conn, plan: PlanId, id: LogId) -> Result<Option<Log
 
 /// A plan's logs.
 pub async fn all(conn: &mut Conn, plan: PlanId) -> Result<Vec<Log>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM logs WHERE plan_id = $1 ORDER BY id")
+    let rows = query("SELECT * FROM logs WHERE plan_id = $1 ORDER BY id")
         .bind(plan.to_string())
         .fetch_all(conn)
         .await?;
@@ -129,7 +129,7 @@ pub async fn append(
     line_ends: i64,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO log_chunks (plan_id, log_id, number, first_line, line_count, content) \
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -145,7 +145,7 @@ pub async fn append(
     log.line_count += line_ends;
     log.bytes += i64::try_from(content.len()).unwrap_or(i64::MAX);
     log.changed_at = now;
-    sqlx::query(
+    query(
         "UPDATE logs SET line_count = $3, bytes = $4, chunks = $5, changed_at = $6 \
          WHERE plan_id = $1 AND id = $2",
     )
@@ -169,7 +169,7 @@ pub async fn next_chunk(
     start: i64,
     end: i64,
 ) -> Result<Option<(i64, Chunk)>, StoreError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT number, first_line, content FROM log_chunks \
          WHERE plan_id = $1 AND log_id = $2 AND number >= $3 \
          AND first_line <= $5 AND first_line + line_count >= $4 ORDER BY number LIMIT 1",

@@ -1,7 +1,7 @@
 //! Messages that were not acknowledged.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column};
+use super::dialect::{Conn, Row, column, query, query_scalar};
 use crate::rules::entities::Message;
 use dayfly_wire::ids::{AgentId, MessageId, RequestId};
 
@@ -17,7 +17,7 @@ fn message(row: &Row) -> Result<Message, StoreError> {
 
 /// Puts a message into an agent's queue.
 pub async fn insert(conn: &mut Conn, message: &Message) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO messages (agent_id, id, kind, request_id, body) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(message.agent.0)
@@ -36,18 +36,17 @@ pub async fn next(
     agent: AgentId,
     after: MessageId,
 ) -> Result<Option<Message>, StoreError> {
-    let row =
-        sqlx::query("SELECT * FROM messages WHERE agent_id = $1 AND id > $2 ORDER BY id LIMIT 1")
-            .bind(agent.0)
-            .bind(after.0)
-            .fetch_optional(conn)
-            .await?;
+    let row = query("SELECT * FROM messages WHERE agent_id = $1 AND id > $2 ORDER BY id LIMIT 1")
+        .bind(agent.0)
+        .bind(after.0)
+        .fetch_optional(conn)
+        .await?;
     row.as_ref().map(message).transpose()
 }
 
 /// The agents that have messages.
 pub async fn agents(conn: &mut Conn) -> Result<Vec<AgentId>, StoreError> {
-    let ids: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT agent_id FROM messages")
+    let ids: Vec<i64> = query_scalar("SELECT DISTINCT agent_id FROM messages")
         .fetch_all(conn)
         .await?;
     Ok(ids.into_iter().map(AgentId).collect())
@@ -59,7 +58,7 @@ pub async fn find(
     agent: AgentId,
     id: MessageId,
 ) -> Result<Option<Message>, StoreError> {
-    let row = sqlx::query("SELECT * FROM messages WHERE agent_id = $1 AND id = $2")
+    let row = query("SELECT * FROM messages WHERE agent_id = $1 AND id = $2")
         .bind(agent.0)
         .bind(id.0)
         .fetch_optional(conn)
@@ -69,7 +68,7 @@ pub async fn find(
 
 /// Removes one message.
 pub async fn delete(conn: &mut Conn, agent: AgentId, id: MessageId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM messages WHERE agent_id = $1 AND id = $2")
+    query("DELETE FROM messages WHERE agent_id = $1 AND id = $2")
         .bind(agent.0)
         .bind(id.0)
         .execute(conn)
@@ -79,7 +78,7 @@ pub async fn delete(conn: &mut Conn, agent: AgentId, id: MessageId) -> Result<()
 
 /// Removes every message about a request.
 pub async fn delete_of_request(conn: &mut Conn, request: RequestId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM messages WHERE request_id = $1")
+    query("DELETE FROM messages WHERE request_id = $1")
         .bind(request.0)
         .execute(conn)
         .await?;
@@ -92,7 +91,7 @@ pub async fn delete_of_kind(
     request: RequestId,
     kind: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM messages WHERE request_id = $1 AND kind = $2")
+    query("DELETE FROM messages WHERE request_id = $1 AND kind = $2")
         .bind(request.0)
         .bind(kind)
         .execute(conn)
@@ -102,7 +101,7 @@ pub async fn delete_of_kind(
 
 /// Empties an agent's queue.
 pub async fn delete_of_agent(conn: &mut Conn, agent: AgentId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM messages WHERE agent_id = $1")
+    query("DELETE FROM messages WHERE agent_id = $1")
         .bind(agent.0)
         .execute(conn)
         .await?;

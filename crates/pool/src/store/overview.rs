@@ -1,7 +1,7 @@
 //! What the web page shows, across pools and projects.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, millis, optional_date};
+use super::dialect::{Conn, Row, column, millis, optional_date, query, query_scalar};
 use dayfly_wire::ids::PoolId;
 use dayfly_wire::overview::PoolOverview;
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ pub async fn pools(
     conn: &mut Conn,
     seen_after: Timestamp,
 ) -> Result<Vec<PoolOverview>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT pools.id, pools.name, \
          (SELECT COUNT(*) FROM agents WHERE agents.pool_id = pools.id) AS agents, \
          (SELECT COUNT(*) FROM agents JOIN sessions ON sessions.agent_id = agents.id \
@@ -64,7 +64,7 @@ fn queue(row: &Row) -> Result<Queue, StoreError> {
 
 /// The queues of all pools.
 pub async fn queues(conn: &mut Conn) -> Result<Vec<Queue>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT pools.id, \
          (SELECT COUNT(*) FROM requests WHERE requests.pool_id = pools.id \
           AND requests.finished_at IS NULL AND requests.assigned_at IS NULL) AS waiting, \
@@ -82,7 +82,7 @@ pub async fn queues(conn: &mut Conn) -> Result<Vec<Queue>, StoreError> {
 /// How many sessions were seen after a time.
 pub async fn sessions(conn: &mut Conn, seen_after: Timestamp) -> Result<i64, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT COUNT(*) FROM sessions WHERE last_seen_at > $1")
+        query_scalar("SELECT COUNT(*) FROM sessions WHERE last_seen_at > $1")
             .bind(millis(seen_after))
             .fetch_one(conn)
             .await?,

@@ -1,7 +1,9 @@
 //! Personal access tokens, by hash.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis, optional_date, optional_millis, parsed};
+use super::dialect::{
+    Conn, Row, column, date, millis, optional_date, optional_millis, parsed, query,
+};
 use crate::rules::entities::Pat;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -19,7 +21,7 @@ fn pat(row: &Row) -> Result<Pat, StoreError> {
 
 /// Keeps a new token's hash.
 pub async fn insert(conn: &mut Conn, pat: &Pat, hash: &str) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO pats (id, name, hash, scopes, created_at, expires_at, revoked_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -37,7 +39,7 @@ pub async fn insert(conn: &mut Conn, pat: &Pat, hash: &str) -> Result<(), StoreE
 
 /// The token with this hash.
 pub async fn by_hash(conn: &mut Conn, hash: &str) -> Result<Option<Pat>, StoreError> {
-    let row = sqlx::query("SELECT * FROM pats WHERE hash = $1")
+    let row = query("SELECT * FROM pats WHERE hash = $1")
         .bind(hash)
         .fetch_optional(conn)
         .await?;
@@ -46,7 +48,7 @@ pub async fn by_hash(conn: &mut Conn, hash: &str) -> Result<Option<Pat>, StoreEr
 
 /// The token with this id.
 pub async fn by_id(conn: &mut Conn, id: Uuid) -> Result<Option<Pat>, StoreError> {
-    let row = sqlx::query("SELECT * FROM pats WHERE id = $1")
+    let row = query("SELECT * FROM pats WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(conn)
         .await?;
@@ -55,7 +57,7 @@ pub async fn by_id(conn: &mut Conn, id: Uuid) -> Result<Option<Pat>, StoreError>
 
 /// All tokens, oldest first.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Pat>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM pats ORDER BY created_at, id")
+    let rows = query("SELECT * FROM pats ORDER BY created_at, id")
         .fetch_all(conn)
         .await?;
     rows.iter().map(pat).collect()
@@ -63,10 +65,10 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Pat>, StoreError> {
 
 /// Revokes a token; false when there is none with this id that counts.
 pub async fn revoke(conn: &mut Conn, id: Uuid, now: Timestamp) -> Result<bool, StoreError> {
-    let done = sqlx::query("UPDATE pats SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+    let done = query("UPDATE pats SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
         .bind(id.to_string())
         .bind(millis(now))
         .execute(conn)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }

@@ -1,7 +1,7 @@
 //! Plans.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis, parsed};
+use super::dialect::{Conn, Row, column, date, millis, parsed, query};
 use crate::rules::entities::Plan;
 use dayfly_wire::ids::{BuildId, DefinitionId, PlanId};
 
@@ -38,7 +38,7 @@ pub(super) use {plan_columns, plan_joins};
 
 /// Keeps a new plan.
 pub async fn insert(conn: &mut Conn, plan: &Plan) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO plans (id, project_id, timeline_id, build_id, build_number, definition_id, \
          last_log_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
     )
@@ -60,7 +60,7 @@ pub async fn set_build_number(
     plan: PlanId,
     number: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE plans SET build_number = $1 WHERE id = $2")
+    query("UPDATE plans SET build_number = $1 WHERE id = $2")
         .bind(number)
         .bind(plan.to_string())
         .execute(conn)
@@ -70,7 +70,7 @@ pub async fn set_build_number(
 
 /// The plan of this run.
 pub async fn by_build(conn: &mut Conn, build: BuildId) -> Result<Option<Plan>, StoreError> {
-    let row = sqlx::query(concat!(
+    let row = query(concat!(
         "SELECT ",
         plan_columns!(),
         " FROM plans ",
@@ -85,7 +85,7 @@ pub async fn by_build(conn: &mut Conn, build: BuildId) -> Result<Option<Plan>, S
 
 /// The plan with this id.
 pub async fn by_id(conn: &mut Conn, id: PlanId) -> Result<Option<Plan>, StoreError> {
-    let row = sqlx::query(concat!(
+    let row = query(concat!(
         "SELECT ",
         plan_columns!(),
         " FROM plans ",

@@ -1,7 +1,9 @@
 //! Pools.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, document, json, millis, name_key};
+use super::dialect::{
+    Conn, Row, column, date, document, json, millis, name_key, query, query_scalar,
+};
 use crate::rules::entities::Pool;
 use dayfly_wire::ids::PoolId;
 use jiff::Timestamp;
@@ -22,7 +24,7 @@ fn pool(row: &Row) -> Result<Pool, StoreError> {
 
 /// Keeps a new pool.
 pub async fn insert(conn: &mut Conn, pool: &Pool) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO pools (id, name, name_key, created_at, settings) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(pool.id.0)
@@ -37,7 +39,7 @@ pub async fn insert(conn: &mut Conn, pool: &Pool) -> Result<(), StoreError> {
 
 /// Writes a changed pool back.
 pub async fn update(conn: &mut Conn, pool: &Pool) -> Result<(), StoreError> {
-    sqlx::query("UPDATE pools SET name = $2, name_key = $3, settings = $4 WHERE id = $1")
+    query("UPDATE pools SET name = $2, name_key = $3, settings = $4 WHERE id = $1")
         .bind(pool.id.0)
         .bind(&pool.name)
         .bind(name_key(&pool.name))
@@ -49,7 +51,7 @@ pub async fn update(conn: &mut Conn, pool: &Pool) -> Result<(), StoreError> {
 
 /// Marks a pool as gone. Its name is free again: no name begins with a control character.
 pub async fn delete(conn: &mut Conn, id: PoolId, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("UPDATE pools SET deleted_at = $2, name_key = $3 WHERE id = $1")
+    query("UPDATE pools SET deleted_at = $2, name_key = $3 WHERE id = $1")
         .bind(id.0)
         .bind(millis(now))
         .bind(format!("\u{1}{id}"))
@@ -60,7 +62,7 @@ pub async fn delete(conn: &mut Conn, id: PoolId, now: Timestamp) -> Result<(), S
 
 /// The pool with this id.
 pub async fn by_id(conn: &mut Conn, id: PoolId) -> Result<Option<Pool>, StoreError> {
-    let row = sqlx::query("SELECT * FROM pools WHERE id = $1 AND deleted_at IS NULL")
+    let row = query("SELECT * FROM pools WHERE id = $1 AND deleted_at IS NULL")
         .bind(id.0)
         .fetch_optional(conn)
         .await?;
@@ -69,7 +71,7 @@ pub async fn by_id(conn: &mut Conn, id: PoolId) -> Result<Option<Pool>, StoreErr
 
 /// The pool with this name, whatever its case.
 pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Pool>, StoreError> {
-    let row = sqlx::query("SELECT * FROM pools WHERE name_key = $1")
+    let row = query("SELECT * FROM pools WHERE name_key = $1")
         .bind(name_key(name))
         .fetch_optional(conn)
         .await?;
@@ -78,7 +80,7 @@ pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Pool>, StoreE
 
 /// All pools, each with the number of its agents.
 pub async fn all(conn: &mut Conn) -> Result<Vec<(Pool, i64)>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT pools.*, (SELECT COUNT(*) FROM agents WHERE pool_id = pools.id) AS size \
          FROM pools WHERE deleted_at IS NULL ORDER BY id",
     )
@@ -90,7 +92,7 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<(Pool, i64)>, StoreError> {
 /// The number of a pool's agents.
 pub async fn size(conn: &mut Conn, id: PoolId) -> Result<i64, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT COUNT(*) FROM agents WHERE pool_id = $1")
+        query_scalar("SELECT COUNT(*) FROM agents WHERE pool_id = $1")
             .bind(id.0)
             .fetch_one(conn)
             .await?,

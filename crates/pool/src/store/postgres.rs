@@ -2,30 +2,32 @@
 //!
 //! Its URL holds the password: it is read from a file, and neither shown nor written anywhere.
 
-use super::StoreError;
-use super::dialect::{Conn, Opening};
-use sqlx::any::AnyConnectOptions;
+use super::connection::Conn;
+use super::statement::{DatabaseError, Row, Statement, Value, query};
+use super::{MIGRATIONS, StoreError, WAIT};
+use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, ConnectOptions, Connection, Executor};
 use std::path::Path;
 
 /// Connections for reading, of each replica.
-pub(super) const READERS: u32 = 8;
+const READERS: u32 = 8;
 /// Each statement sees what was committed before it, and the lock is taken before anything is read: there is one writer
 /// at a time among all replicas, as in SQLite. No operation sees another one's half, none is repeated.
-pub(super) const BEGIN: &[&str] = &[
+const BEGIN: [&str; 2] = [
     "BEGIN ISOLATION LEVEL READ COMMITTED",
     "SELECT pg_advisory_xact_lock(110386840822905)",
 ];
 /// The code of an error: another replica had the lock for too long.
-pub(super) const LOCK_TIMEOUT: &str = "55P03";
+const LOCK_TIMEOUT: &str = "55P03";
 
 /// A replica that hangs in the middle of a transaction loses it, and the lock, after a while.
 const FIRST: &str = "SET lock_timeout = '30s'; SET statement_timeout = '60s'; \
                      SET idle_in_transaction_session_timeout = '30s'";
 
 /// The code of a text that has a character which PostgreSQL does not keep: NUL.
-pub(super) const BAD_CHARACTER: &str = "22021";
+const BAD_CHARACTER: &str = "22021";
 /// Where replicas tell each other whom to wake.
 const CHANNEL: &str = "dayfly_pool";
 
@@ -60,16 +62,28 @@ impl DatabaseUrl {
             })
     }
 
-    /// How connections to it are opened.
-    pub(super) fn opening(&self) -> Opening {
-        Opening::new(self.0.clone(), FIRST, true)
+    /// Opens one connection.
+    pub(super) async fn connect(&self) -> Result<AnyConnection, sqlx::Error> {
+        let mut conn = AnyConnection::connect_with(&self.0).await?;
+        conn.execute(FIRST).await?;
+        Ok(conn)
+    }
+
+    /// Opens a pool of connections for reading.
+    pub(super) async fn readers(&self) -> Result<sqlx::Pool<Any>, sqlx::Error> {
+        AnyPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(WAIT)
+            .after_connect(|conn, _| Box::pin(async move { conn.execute(FIRST).await.map(drop) }))
+            .connect_with(self.0.clone())
+            .await
     }
 
     /// Brings the schema up to date. Replicas that start at once do it one after the other, without a limit of time.
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         sqlx::any::install_default_drivers();
-        let mut conn = Conn::connect_with(&self.0).await?;
-        super::MIGRATIONS.run(&mut conn).await?;
+        let mut conn = AnyConnection::connect_with(&self.0).await?;
+        MIGRATIONS.run(&mut conn).await?;
         Ok(conn.close().await?)
     }
 
@@ -101,12 +115,72 @@ impl Listener {
 
 /// Tells the other replicas once the transaction is committed.
 pub(super) async fn tell(conn: &mut Conn, text: &str) -> Result<(), StoreError> {
-    sqlx::query("SELECT pg_notify($1, $2)")
+    query("SELECT pg_notify($1, $2)")
         .bind(CHANNEL)
         .bind(text)
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Begins a transaction when no other replica writes.
+pub(super) async fn begin(conn: &mut AnyConnection) -> Result<(), DatabaseError> {
+    for statement in BEGIN {
+        conn.execute(statement).await?;
+    }
+    Ok(())
+}
+
+/// Every row that a statement answers.
+pub(super) async fn rows(
+    conn: &mut AnyConnection,
+    statement: Statement<'_>,
+) -> Result<Vec<Row>, DatabaseError> {
+    let rows = prepare(statement).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(Row::Postgres).collect())
+}
+
+/// The first row that a statement answers.
+pub(super) async fn first_row(
+    conn: &mut AnyConnection,
+    statement: Statement<'_>,
+) -> Result<Option<Row>, DatabaseError> {
+    let row = prepare(statement).fetch_optional(conn).await?;
+    Ok(row.map(Row::Postgres))
+}
+
+/// Runs a statement; answers how many rows it changed.
+pub(super) async fn execute(
+    conn: &mut AnyConnection,
+    statement: Statement<'_>,
+) -> Result<u64, DatabaseError> {
+    Ok(prepare(statement).execute(conn).await?.rows_affected())
+}
+
+fn prepare(statement: Statement<'_>) -> Query<'_, Any, AnyArguments> {
+    let query = sqlx::query(statement.text);
+    statement
+        .values
+        .into_iter()
+        .fold(query, |query, value| match value {
+            Value::Integer(integer) => query.bind(integer),
+            Value::Text(text) => query.bind(text.map(|text| text.into_owned())),
+        })
+}
+
+/// Whether another replica had the lock for too long.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    has_code(error, LOCK_TIMEOUT)
+}
+
+/// Whether a text has a character that PostgreSQL does not keep.
+pub(super) fn is_about_a_character(error: &sqlx::Error) -> bool {
+    has_code(error, BAD_CHARACTER)
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    let error = error.as_database_error().and_then(|error| error.code());
+    error.is_some_and(|found| found == code)
 }
 
 /// Without a word about it the server must show a certificate for its name.

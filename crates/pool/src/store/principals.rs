@@ -1,7 +1,9 @@
 //! Service principals and their credentials.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis, optional_date, optional_millis, parsed};
+use super::dialect::{
+    Conn, Row, column, date, millis, optional_date, optional_millis, parsed, query,
+};
 use crate::rules::principal::{Principal, PrincipalCredential};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -31,7 +33,7 @@ fn credential(row: &Row) -> Result<PrincipalCredential, StoreError> {
 
 /// Keeps a new principal.
 pub async fn insert(conn: &mut Conn, principal: &Principal) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO principals (id, name, name_key, scopes, created_at, revoked_at) \
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -48,7 +50,7 @@ pub async fn insert(conn: &mut Conn, principal: &Principal) -> Result<(), StoreE
 
 /// All principals, oldest first.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Principal>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM principals ORDER BY created_at, id")
+    let rows = query("SELECT * FROM principals ORDER BY created_at, id")
         .fetch_all(conn)
         .await?;
     rows.iter().map(principal).collect()
@@ -56,7 +58,7 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Principal>, StoreError> {
 
 /// The principal with this id.
 pub async fn by_id(conn: &mut Conn, id: Uuid) -> Result<Option<Principal>, StoreError> {
-    let row = sqlx::query("SELECT * FROM principals WHERE id = $1")
+    let row = query("SELECT * FROM principals WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(conn)
         .await?;
@@ -65,7 +67,7 @@ pub async fn by_id(conn: &mut Conn, id: Uuid) -> Result<Option<Principal>, Store
 
 /// The principal of this name that was not revoked.
 pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Principal>, StoreError> {
-    let row = sqlx::query("SELECT * FROM principals WHERE name_key = $1 AND revoked_at IS NULL")
+    let row = query("SELECT * FROM principals WHERE name_key = $1 AND revoked_at IS NULL")
         .bind(name.to_lowercase())
         .fetch_optional(conn)
         .await?;
@@ -74,7 +76,7 @@ pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Principal>, S
 
 /// Revokes a principal.
 pub async fn revoke(conn: &mut Conn, id: Uuid, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("UPDATE principals SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
+    query("UPDATE principals SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
         .bind(id.to_string())
         .bind(millis(now))
         .execute(conn)
@@ -90,7 +92,7 @@ pub async fn insert_credential(
     let document = serde_json::to_string(&credential.proof).map_err(|_| StoreError::Malformed {
         what: "credential of a service principal",
     })?;
-    sqlx::query(
+    query(
         "INSERT INTO principal_credentials (id, principal_id, document, created_at, expires_at) \
          VALUES ($1, $2, $3, $4, $5)",
     )
@@ -109,7 +111,7 @@ pub async fn credentials(
     conn: &mut Conn,
     principal: Uuid,
 ) -> Result<Vec<PrincipalCredential>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM principal_credentials WHERE principal_id = $1 ORDER BY created_at, id",
     )
     .bind(principal.to_string())
@@ -123,7 +125,7 @@ pub async fn credential_by_id(
     conn: &mut Conn,
     id: Uuid,
 ) -> Result<Option<PrincipalCredential>, StoreError> {
-    let row = sqlx::query("SELECT * FROM principal_credentials WHERE id = $1")
+    let row = query("SELECT * FROM principal_credentials WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(conn)
         .await?;
@@ -132,9 +134,9 @@ pub async fn credential_by_id(
 
 /// Removes a credential; false when there is none with this id.
 pub async fn remove_credential(conn: &mut Conn, id: Uuid) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM principal_credentials WHERE id = $1")
+    let done = query("DELETE FROM principal_credentials WHERE id = $1")
         .bind(id.to_string())
         .execute(conn)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }

@@ -1,7 +1,7 @@
 //! Projects and their repositories.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis, name_key, parsed};
+use super::dialect::{Conn, Row, column, date, millis, name_key, parsed, query};
 use crate::rules::entities::{Project, Repository};
 use dayfly_wire::ids::ProjectId;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ fn project(row: &Row) -> Result<Project, StoreError> {
 
 /// Keeps a new project.
 pub async fn insert(conn: &mut Conn, project: &Project) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO projects (id, name, name_key, created_at) VALUES ($1, $2, $3, $4)")
+    query("INSERT INTO projects (id, name, name_key, created_at) VALUES ($1, $2, $3, $4)")
         .bind(project.id.to_string())
         .bind(&project.name)
         .bind(name_key(&project.name))
@@ -29,10 +29,8 @@ pub async fn insert(conn: &mut Conn, project: &Project) -> Result<(), StoreError
 /// The project that a path names, by id or by name.
 pub async fn find(conn: &mut Conn, id_or_name: &str) -> Result<Option<Project>, StoreError> {
     let query = match id_or_name.parse::<ProjectId>() {
-        Ok(id) => sqlx::query("SELECT * FROM projects WHERE id = $1").bind(id.to_string()),
-        Err(_) => {
-            sqlx::query("SELECT * FROM projects WHERE name_key = $1").bind(name_key(id_or_name))
-        }
+        Ok(id) => query("SELECT * FROM projects WHERE id = $1").bind(id.to_string()),
+        Err(_) => query("SELECT * FROM projects WHERE name_key = $1").bind(name_key(id_or_name)),
     };
     let row = query.fetch_optional(conn).await?;
     row.as_ref().map(project).transpose()
@@ -40,7 +38,7 @@ pub async fn find(conn: &mut Conn, id_or_name: &str) -> Result<Option<Project>, 
 
 /// All projects, by name.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Project>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM projects ORDER BY name_key")
+    let rows = query("SELECT * FROM projects ORDER BY name_key")
         .fetch_all(conn)
         .await?;
     rows.iter().map(project).collect()
@@ -65,7 +63,7 @@ pub async fn insert_repository(
     repository: &Repository,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO repositories (id, project_id, name, name_key, default_branch, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -86,7 +84,7 @@ pub async fn find_repository(
     project: ProjectId,
     id_or_name: &str,
 ) -> Result<Option<Repository>, StoreError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT repositories.*, projects.name AS project_name, \
          projects.created_at AS project_created_at FROM repositories JOIN projects ON projects.id = project_id \
          WHERE project_id = $1 AND (repositories.name_key = $2 OR repositories.id = $2)",
@@ -103,7 +101,7 @@ pub async fn repositories(
     conn: &mut Conn,
     project: ProjectId,
 ) -> Result<Vec<Repository>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT repositories.*, projects.name AS project_name, \
          projects.created_at AS project_created_at FROM repositories JOIN projects ON projects.id = project_id WHERE project_id = $1 \
          ORDER BY repositories.name_key",

@@ -1,18 +1,17 @@
 //! How far the tokens of a pipeline's jobs reach.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, truth};
+use super::dialect::{Conn, Row, column, query, truth};
 use crate::rules::reach::Reach;
 use dayfly_wire::ids::DefinitionId;
 
 /// The setting of a pipeline.
 pub async fn of(conn: &mut Conn, definition: DefinitionId) -> Result<Reach, StoreError> {
-    let row: Row = sqlx::query(
-        "SELECT token_scope, token_pushes, token_scripts FROM definitions WHERE id = $1",
-    )
-    .bind(definition.0)
-    .fetch_one(conn)
-    .await?;
+    let row: Row =
+        query("SELECT token_scope, token_pushes, token_scripts FROM definitions WHERE id = $1")
+            .bind(definition.0)
+            .fetch_one(conn)
+            .await?;
     let scope: String = column(&row, "token_scope")?;
     Ok(Reach {
         scope: scope.parse().map_err(|_| StoreError::Malformed {
@@ -29,7 +28,7 @@ pub async fn set(
     definition: DefinitionId,
     reach: Reach,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE definitions SET token_scope = $2, token_pushes = $3, token_scripts = $4 \
          WHERE id = $1",
     )

@@ -1,7 +1,7 @@
 //! Timeline records.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, document, json};
+use super::dialect::{Conn, Row, document, json, query, query_scalar};
 use dayfly_wire::ids::{RecordId, TimelineId};
 use dayfly_wire::timeline::Record;
 
@@ -15,7 +15,7 @@ pub async fn find(
     timeline: TimelineId,
     id: RecordId,
 ) -> Result<Option<Record>, StoreError> {
-    let row = sqlx::query("SELECT document FROM records WHERE timeline_id = $1 AND id = $2")
+    let row = query("SELECT document FROM records WHERE timeline_id = $1 AND id = $2")
         .bind(timeline.to_string())
         .bind(id.to_string())
         .fetch_optional(conn)
@@ -29,7 +29,7 @@ pub async fn all(
     timeline: TimelineId,
     after: i64,
 ) -> Result<Vec<Record>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT document FROM records WHERE timeline_id = $1 AND change_id > $2 ORDER BY change_id, id",
     )
     .bind(timeline.to_string())
@@ -42,7 +42,7 @@ pub async fn all(
 /// The last change of a timeline; 0 when there was none.
 pub async fn last_change(conn: &mut Conn, timeline: TimelineId) -> Result<i64, StoreError> {
     let last: Option<i64> =
-        sqlx::query_scalar("SELECT MAX(change_id) FROM records WHERE timeline_id = $1")
+        query_scalar("SELECT MAX(change_id) FROM records WHERE timeline_id = $1")
             .bind(timeline.to_string())
             .fetch_one(conn)
             .await?;
@@ -52,7 +52,7 @@ pub async fn last_change(conn: &mut Conn, timeline: TimelineId) -> Result<i64, S
 /// How many records a timeline has.
 pub async fn count(conn: &mut Conn, timeline: TimelineId) -> Result<i64, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT COUNT(*) FROM records WHERE timeline_id = $1")
+        query_scalar("SELECT COUNT(*) FROM records WHERE timeline_id = $1")
             .bind(timeline.to_string())
             .fetch_one(conn)
             .await?,
@@ -61,7 +61,7 @@ pub async fn count(conn: &mut Conn, timeline: TimelineId) -> Result<i64, StoreEr
 
 /// Keeps a record, new or changed.
 pub async fn put(conn: &mut Conn, timeline: TimelineId, record: &Record) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO records (timeline_id, id, change_id, document) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (timeline_id, id) DO UPDATE \
          SET change_id = excluded.change_id, document = excluded.document",

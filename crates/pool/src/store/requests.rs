@@ -2,7 +2,8 @@
 
 use super::StoreError;
 use super::dialect::{
-    Conn, Row, column, date, document, json, millis, optional_date, optional_millis, parsed,
+    Conn, Row, column, date, document, json, millis, optional_date, optional_millis, parsed, query,
+    query_scalar,
 };
 use super::plans::{plan, plan_columns, plan_joins};
 use crate::rules::entities::Request;
@@ -63,7 +64,7 @@ pub async fn insert(
     request: &Request,
     sealed_message: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO requests (id, pool_id, plan_id, job_id, name, demands, matched, sealed_message, \
          timeout_minutes, cancel_timeout_minutes, queued_at, finished_at, result, status_message, place) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
@@ -90,7 +91,7 @@ pub async fn insert(
 
 /// Writes a changed request back. An ended job's sealed message, and with it its secrets, is dropped.
 pub async fn update(conn: &mut Conn, request: &Request) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE requests SET assigned_at = $2, acknowledged_at = $3, received_at = $4, \
          locked_until = $5, cancelled_at = $6, finished_at = $7, result = $8, status_message = $9, \
          agent_id = $10, agent_name = $11, place = $13, \
@@ -116,7 +117,7 @@ pub async fn update(conn: &mut Conn, request: &Request) -> Result<(), StoreError
 
 /// The request with this id.
 pub async fn by_id(conn: &mut Conn, id: RequestId) -> Result<Option<Request>, StoreError> {
-    let row = sqlx::query(select!("WHERE requests.id = $1"))
+    let row = query(select!("WHERE requests.id = $1"))
         .bind(id.0)
         .fetch_optional(conn)
         .await?;
@@ -125,7 +126,7 @@ pub async fn by_id(conn: &mut Conn, id: RequestId) -> Result<Option<Request>, St
 
 /// The request of this job.
 pub async fn by_job(conn: &mut Conn, job: JobId) -> Result<Option<Request>, StoreError> {
-    let row = sqlx::query(select!("WHERE requests.job_id = $1"))
+    let row = query(select!("WHERE requests.job_id = $1"))
         .bind(job.to_string())
         .fetch_optional(conn)
         .await?;
@@ -138,7 +139,7 @@ pub async fn replace_message(
     id: RequestId,
     sealed: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE requests SET sealed_message = $2 WHERE id = $1")
+    query("UPDATE requests SET sealed_message = $2 WHERE id = $1")
         .bind(id.0)
         .bind(sealed)
         .execute(conn)
@@ -149,7 +150,7 @@ pub async fn replace_message(
 /// The request's message, sealed; empty once it ended.
 pub async fn sealed_message(conn: &mut Conn, id: RequestId) -> Result<String, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT sealed_message FROM requests WHERE id = $1")
+        query_scalar("SELECT sealed_message FROM requests WHERE id = $1")
             .bind(id.0)
             .fetch_one(conn)
             .await?,
@@ -158,7 +159,7 @@ pub async fn sealed_message(conn: &mut Conn, id: RequestId) -> Result<String, St
 
 /// The unfinished request that an agent holds.
 pub async fn held_by(conn: &mut Conn, agent: AgentId) -> Result<Option<Request>, StoreError> {
-    let row = sqlx::query(select!(
+    let row = query(select!(
         "WHERE requests.agent_id = $1 AND requests.finished_at IS NULL ORDER BY requests.id LIMIT 1"
     ))
     .bind(agent.0)
@@ -169,7 +170,7 @@ pub async fn held_by(conn: &mut Conn, agent: AgentId) -> Result<Option<Request>,
 
 /// The unfinished requests of a pool that agents hold.
 pub async fn held(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.pool_id = $1 AND requests.finished_at IS NULL AND requests.agent_id IS NOT NULL"
     ))
     .bind(pool.0)
@@ -199,7 +200,7 @@ pub async fn waiting(
     after: QueuePlace,
     size: i64,
 ) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.pool_id = $1 AND (requests.place, requests.id) > ($2, $3) \
          AND requests.finished_at IS NULL AND requests.assigned_at IS NULL \
          ORDER BY requests.place, requests.id LIMIT $4"
@@ -215,7 +216,7 @@ pub async fn waiting(
 
 /// The pools in which requests wait.
 pub async fn pools_that_wait(conn: &mut Conn) -> Result<Vec<PoolId>, StoreError> {
-    let pools: Vec<i64> = sqlx::query_scalar(
+    let pools: Vec<i64> = query_scalar(
         "SELECT DISTINCT pool_id FROM requests WHERE finished_at IS NULL AND assigned_at IS NULL \
          ORDER BY pool_id",
     )
@@ -226,7 +227,7 @@ pub async fn pools_that_wait(conn: &mut Conn) -> Result<Vec<PoolId>, StoreError>
 
 /// The highest priority of those that wait in a pool; 0 when none does.
 pub async fn highest_priority(conn: &mut Conn, pool: PoolId) -> Result<i64, StoreError> {
-    let place: Option<i64> = sqlx::query_scalar(
+    let place: Option<i64> = query_scalar(
         "SELECT MIN(place) FROM requests \
          WHERE pool_id = $1 AND finished_at IS NULL AND assigned_at IS NULL",
     )
@@ -238,7 +239,7 @@ pub async fn highest_priority(conn: &mut Conn, pool: PoolId) -> Result<i64, Stor
 
 /// How many requests agents hold, over all pools.
 pub async fn count_held(conn: &mut Conn) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "SELECT COUNT(*) FROM requests WHERE finished_at IS NULL AND agent_id IS NOT NULL",
     )
     .fetch_one(conn)
@@ -247,7 +248,7 @@ pub async fn count_held(conn: &mut Conn) -> Result<i64, StoreError> {
 
 /// The requests that agents hold, over all pools.
 pub async fn all_held(conn: &mut Conn, most: i64) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.finished_at IS NULL AND requests.agent_id IS NOT NULL \
          ORDER BY requests.id LIMIT $1"
     ))
@@ -259,7 +260,7 @@ pub async fn all_held(conn: &mut Conn, most: i64) -> Result<Vec<Request>, StoreE
 
 /// A pool's unfinished requests, in their order.
 pub async fn unfinished(conn: &mut Conn, pool: PoolId) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.pool_id = $1 AND requests.finished_at IS NULL ORDER BY requests.id"
     ))
     .bind(pool.0)
@@ -275,7 +276,7 @@ pub async fn unfinished_page(
     after: RequestId,
     size: i64,
 ) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.pool_id = $1 AND requests.id > $2 AND requests.finished_at IS NULL \
          ORDER BY requests.id LIMIT $3"
     ))
@@ -300,7 +301,7 @@ pub async fn finished(
     before: FinishedPlace,
     most: i64,
 ) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.pool_id = $1 AND (requests.finished_at, requests.id) < ($2, $3) \
          AND requests.finished_at IS NOT NULL \
          ORDER BY requests.finished_at DESC, requests.id DESC LIMIT $4"
@@ -321,12 +322,12 @@ pub async fn of_plan(
     job: Option<JobId>,
 ) -> Result<Vec<Request>, StoreError> {
     let query = match job {
-        Some(job) => sqlx::query(select!(
+        Some(job) => query(select!(
             "WHERE requests.plan_id = $1 AND requests.job_id = $2 ORDER BY requests.id"
         ))
         .bind(plan.to_string())
         .bind(job.to_string()),
-        None => sqlx::query(select!("WHERE requests.plan_id = $1 ORDER BY requests.id"))
+        None => query(select!("WHERE requests.plan_id = $1 ORDER BY requests.id"))
             .bind(plan.to_string()),
     };
     let rows = query.fetch_all(conn).await?;
@@ -339,7 +340,7 @@ pub async fn ended_of_agent(
     agent: AgentId,
     most: i64,
 ) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.agent_id = $1 AND requests.finished_at IS NOT NULL \
          ORDER BY requests.finished_at DESC, requests.id DESC LIMIT $2"
     ))
@@ -352,7 +353,7 @@ pub async fn ended_of_agent(
 
 /// Unfinished requests that agents hold, of all pools: those whose times may have passed.
 pub async fn timed(conn: &mut Conn) -> Result<Vec<Request>, StoreError> {
-    let rows = sqlx::query(select!(
+    let rows = query(select!(
         "WHERE requests.finished_at IS NULL AND requests.locked_until IS NOT NULL"
     ))
     .fetch_all(conn)
@@ -362,7 +363,7 @@ pub async fn timed(conn: &mut Conn) -> Result<Vec<Request>, StoreError> {
 
 /// Whether a lock has passed that nobody has looked at since.
 pub async fn any_lapsed(conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
-    let found: Option<i64> = sqlx::query_scalar(
+    let found: Option<i64> = query_scalar(
         "SELECT 1 FROM requests WHERE finished_at IS NULL AND locked_until IS NOT NULL \
          AND locked_until <= $1 LIMIT 1",
     )

@@ -1,7 +1,7 @@
 //! Removing runs with everything that belongs to them.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, millis, parsed};
+use super::dialect::{Conn, Row, column, millis, parsed, query, query_scalar};
 use dayfly_wire::ids::{BuildId, DefinitionId, PlanId, TimelineId};
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ pub async fn forget_finished(
     before: Timestamp,
     most: i64,
 ) -> Result<usize, StoreError> {
-    let rows: Vec<Row> = sqlx::query(
+    let rows: Vec<Row> = query(
         "SELECT runs.id, runs.plan_id, plans.timeline_id FROM runs \
          JOIN plans ON plans.id = runs.plan_id \
          WHERE runs.finished_at IS NOT NULL AND runs.finished_at < $1 AND runs.keep_forever = 0 \
@@ -29,12 +29,12 @@ pub async fn surplus(
     conn: &mut Conn,
     keep: i64,
 ) -> Result<Vec<(DefinitionId, BuildId)>, StoreError> {
-    let definitions: Vec<i64> = sqlx::query_scalar("SELECT id FROM definitions ORDER BY id")
+    let definitions: Vec<i64> = query_scalar("SELECT id FROM definitions ORDER BY id")
         .fetch_all(&mut *conn)
         .await?;
     let mut surplus = Vec::new();
     for definition in definitions {
-        let newest: Option<i64> = sqlx::query_scalar(
+        let newest: Option<i64> = query_scalar(
             "SELECT id FROM runs WHERE definition_id = $1 AND finished_at IS NOT NULL \
              AND keep_forever = 0 ORDER BY id DESC LIMIT 1 OFFSET $2",
         )
@@ -54,7 +54,7 @@ pub async fn forget_up_to(
     newest: BuildId,
     most: i64,
 ) -> Result<usize, StoreError> {
-    let rows: Vec<Row> = sqlx::query(
+    let rows: Vec<Row> = query(
         "SELECT runs.id, runs.plan_id, plans.timeline_id FROM runs \
          JOIN plans ON plans.id = runs.plan_id \
          WHERE runs.definition_id = $1 AND runs.id <= $2 AND runs.finished_at IS NOT NULL \
@@ -97,7 +97,7 @@ pub async fn forget(
         ("DELETE FROM records WHERE timeline_id = $1", &timeline),
         ("DELETE FROM requests WHERE plan_id = $1", &plan),
     ] {
-        sqlx::query(statement).bind(key).execute(&mut *conn).await?;
+        query(statement).bind(key).execute(&mut *conn).await?;
     }
     for statement in [
         "DELETE FROM artifacts WHERE build_id = $1",
@@ -105,12 +105,9 @@ pub async fn forget(
         "DELETE FROM run_jobs WHERE run_id = $1",
         "DELETE FROM runs WHERE id = $1",
     ] {
-        sqlx::query(statement)
-            .bind(run.0)
-            .execute(&mut *conn)
-            .await?;
+        query(statement).bind(run.0).execute(&mut *conn).await?;
     }
-    sqlx::query("DELETE FROM plans WHERE id = $1")
+    query("DELETE FROM plans WHERE id = $1")
         .bind(&plan)
         .execute(conn)
         .await?;

@@ -1,7 +1,7 @@
 //! What somebody may do in pools.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, name_key, parsed};
+use super::dialect::{Conn, Row, column, name_key, parsed, query};
 use crate::rules::role::{Role, Roles};
 use dayfly_wire::ids::PoolId;
 
@@ -25,7 +25,7 @@ fn kept(row: &Row) -> Result<Kept, StoreError> {
 
 /// The roles of somebody.
 pub async fn of(conn: &mut Conn, name: &str) -> Result<Roles, StoreError> {
-    let rows = sqlx::query("SELECT * FROM pool_roles WHERE name_key = $1")
+    let rows = query("SELECT * FROM pool_roles WHERE name_key = $1")
         .bind(name_key(name))
         .fetch_all(conn)
         .await?;
@@ -37,7 +37,7 @@ pub async fn of(conn: &mut Conn, name: &str) -> Result<Roles, StoreError> {
 
 /// Everybody's roles, by name.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Kept>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM pool_roles ORDER BY name_key, pool_id")
+    let rows = query("SELECT * FROM pool_roles ORDER BY name_key, pool_id")
         .fetch_all(conn)
         .await?;
     rows.iter().map(kept).collect()
@@ -45,7 +45,7 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<Kept>, StoreError> {
 
 /// Gives somebody a role in a pool, instead of the one before.
 pub async fn put(conn: &mut Conn, name: &str, pool: PoolId, role: Role) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO pool_roles (name_key, pool_id, name, role) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (name_key, pool_id) DO UPDATE SET name = excluded.name, role = excluded.role",
     )
@@ -60,19 +60,19 @@ pub async fn put(conn: &mut Conn, name: &str, pool: PoolId, role: Role) -> Resul
 
 /// Takes somebody's role in a pool; false when there was none.
 pub async fn delete(conn: &mut Conn, name: &str, pool: PoolId) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM pool_roles WHERE name_key = $1 AND pool_id = $2")
+    let done = query("DELETE FROM pool_roles WHERE name_key = $1 AND pool_id = $2")
         .bind(name_key(name))
         .bind(pool.0)
         .execute(conn)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 /// Takes all of somebody's roles; false when there were none.
 pub async fn delete_all(conn: &mut Conn, name: &str) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM pool_roles WHERE name_key = $1")
+    let done = query("DELETE FROM pool_roles WHERE name_key = $1")
         .bind(name_key(name))
         .execute(conn)
         .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }

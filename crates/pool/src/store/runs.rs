@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::dialect::{
     Conn, Row, column, date, document, json, millis, optional_date, optional_document,
-    optional_millis, parsed, truth,
+    optional_millis, parsed, query, query_scalar, truth,
 };
 use super::plans::{plan, plan_columns, plan_joins};
 use crate::rules::build_filter::{Order, OrderKey, Position};
@@ -63,7 +63,7 @@ pub async fn insert(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
     let source = run.source.as_ref();
     let given = run.given.as_ref();
     let given = given.map(|given| json("variables of a run", given));
-    sqlx::query(
+    query(
         "INSERT INTO runs (id, plan_id, project_id, definition_id, status, reason, pool_id, \
          repository_id, source_branch, source_version, requested_by, keep_forever, queued_at, given) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -89,7 +89,7 @@ pub async fn insert(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
 
 /// Writes a changed run back.
 pub async fn update(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE runs SET status = $2, result = $3, keep_forever = $4, started_at = $5, \
          cancelled_at = $6, finished_at = $7 WHERE id = $1",
     )
@@ -107,7 +107,7 @@ pub async fn update(conn: &mut Conn, run: &Run) -> Result<(), StoreError> {
 
 /// The run with this id.
 pub async fn by_id(conn: &mut Conn, id: BuildId) -> Result<Option<Run>, StoreError> {
-    let row = sqlx::query(select!("WHERE runs.id = $1"))
+    let row = query(select!("WHERE runs.id = $1"))
         .bind(id.0)
         .fetch_optional(conn)
         .await?;
@@ -116,7 +116,7 @@ pub async fn by_id(conn: &mut Conn, id: BuildId) -> Result<Option<Run>, StoreErr
 
 /// The newest runs of all projects before an id, newest first.
 pub async fn recent(conn: &mut Conn, before: BuildId, most: i64) -> Result<Vec<Run>, StoreError> {
-    let rows = sqlx::query(select!("WHERE runs.id < $1 ORDER BY runs.id DESC LIMIT $2"))
+    let rows = query(select!("WHERE runs.id < $1 ORDER BY runs.id DESC LIMIT $2"))
         .bind(before.0)
         .bind(most)
         .fetch_all(conn)
@@ -126,7 +126,7 @@ pub async fn recent(conn: &mut Conn, before: BuildId, most: i64) -> Result<Vec<R
 
 /// The run of a plan.
 pub async fn by_plan(conn: &mut Conn, plan: PlanId) -> Result<Option<Run>, StoreError> {
-    let row = sqlx::query(select!("WHERE runs.plan_id = $1"))
+    let row = query(select!("WHERE runs.plan_id = $1"))
         .bind(plan.to_string())
         .fetch_optional(conn)
         .await?;
@@ -176,8 +176,8 @@ pub async fn page(
         }
     };
     let query = match among {
-        Among::Project(id) | Among::Unfinished(id) => sqlx::query(statement).bind(id.to_string()),
-        Among::Definition(id) => sqlx::query(statement).bind(id.0),
+        Among::Project(id) | Among::Unfinished(id) => query(statement).bind(id.to_string()),
+        Among::Definition(id) => query(statement).bind(id.0),
     };
     let rows = query
         .bind(after.map_or(first, |id| id.0))
@@ -219,7 +219,7 @@ pub async fn page_by_date(
         ),
     };
     let first = if order.descending { i64::MAX } else { i64::MIN };
-    let rows = sqlx::query(statement)
+    let rows = query(statement)
         .bind(project.to_string())
         .bind(after.map_or(first, |after| after.date))
         .bind(after.map_or(first, |after| after.run))
@@ -253,7 +253,7 @@ pub async fn insert_job(
     job: &RunJob,
     sealed: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO run_jobs (id, run_id, number, name, display_name, depends_on, condition, sealed_job) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
@@ -272,7 +272,7 @@ pub async fn insert_job(
 
 /// The job was given a request; what it was started from, and with it its secrets, is dropped.
 pub async fn started(conn: &mut Conn, job: JobId, request: RequestId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE run_jobs SET request_id = $2, sealed_job = '' WHERE id = $1")
+    query("UPDATE run_jobs SET request_id = $2, sealed_job = '' WHERE id = $1")
         .bind(job.to_string())
         .bind(request.0)
         .execute(conn)
@@ -282,7 +282,7 @@ pub async fn started(conn: &mut Conn, job: JobId, request: RequestId) -> Result<
 
 /// The job ended without a request.
 pub async fn left_out(conn: &mut Conn, job: &RunJob) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE run_jobs SET result = $2, status_message = $3, finished_at = $4, sealed_job = '' \
          WHERE id = $1",
     )
@@ -298,7 +298,7 @@ pub async fn left_out(conn: &mut Conn, job: &RunJob) -> Result<(), StoreError> {
 /// What a job that waits is started from, sealed.
 pub async fn sealed_job(conn: &mut Conn, job: JobId) -> Result<String, StoreError> {
     Ok(
-        sqlx::query_scalar("SELECT sealed_job FROM run_jobs WHERE id = $1")
+        query_scalar("SELECT sealed_job FROM run_jobs WHERE id = $1")
             .bind(job.to_string())
             .fetch_one(conn)
             .await?,
@@ -307,7 +307,7 @@ pub async fn sealed_job(conn: &mut Conn, job: JobId) -> Result<String, StoreErro
 
 /// A run's jobs in their order; how those that were started go and ended is what their requests say.
 pub async fn jobs(conn: &mut Conn, run: BuildId) -> Result<Vec<RunJob>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT run_jobs.id, run_jobs.number, run_jobs.name, run_jobs.display_name, \
          run_jobs.depends_on, run_jobs.condition, run_jobs.request_id, \
          requests.received_at AS started_at, \
@@ -326,7 +326,6 @@ pub async fn jobs(conn: &mut Conn, run: BuildId) -> Result<Vec<RunJob>, StoreErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sqlx::Connection;
 
     const BEFORE: [&str; 2] = [
         include_str!("../../migrations/0001_first.sql"),
@@ -347,16 +346,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_of_before_is_a_run_of_one_job() {
-        sqlx::any::install_default_drivers();
-        let mut conn = Conn::connect("sqlite::memory:").await.unwrap();
+        let memory = rusqlite::Connection::open_in_memory().unwrap();
         for statements in [BEFORE[0], BEFORE[1], ROWS] {
-            sqlx::raw_sql(statements).execute(&mut conn).await.unwrap();
+            memory.execute_batch(statements).unwrap();
         }
         let all = sqlx::migrate!("./migrations");
         for later in all.iter().skip(BEFORE.len()) {
-            let statements = later.sql.clone();
-            sqlx::raw_sql(statements).execute(&mut conn).await.unwrap();
+            memory.execute_batch(later.sql.as_str()).unwrap();
         }
+        let mut conn = Conn::Sqlite(memory);
         let run = by_id(&mut conn, BuildId(11)).await.unwrap().unwrap();
         assert_eq!(run.status, BuildStatus::Completed);
         assert_eq!(run.result, Some(BuildResult::PartiallySucceeded));

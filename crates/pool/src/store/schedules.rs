@@ -1,7 +1,7 @@
 //! Schedules of pipelines, and what they queued last.
 
 use super::StoreError;
-use super::dialect::{Conn, column, date, document, json, millis};
+use super::dialect::{Conn, column, date, document, json, millis, query, query_scalar};
 use dayfly_pipeline::file::Schedule;
 use dayfly_wire::ids::DefinitionId;
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ pub struct Kept {
 
 /// Every schedule of every pipeline.
 pub async fn all(conn: &mut Conn) -> Result<Vec<Kept>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT definition_id, number, schedule, seen_at FROM definition_schedules \
          ORDER BY definition_id, number",
     )
@@ -50,14 +50,14 @@ pub async fn replace(
         .into_iter()
         .filter(|kept| kept.definition == definition)
         .collect();
-    sqlx::query("DELETE FROM definition_schedules WHERE definition_id = $1")
+    query("DELETE FROM definition_schedules WHERE definition_id = $1")
         .bind(definition.0)
         .execute(&mut *conn)
         .await?;
     for (schedule, number) in schedules.iter().zip(1_i64..) {
         let known = before.iter().find(|kept| kept.schedule == *schedule);
         let seen_at = known.map_or(now, |kept| kept.seen_at);
-        sqlx::query(
+        query(
             "INSERT INTO definition_schedules (definition_id, number, schedule, seen_at) \
              VALUES ($1, $2, $3, $4)",
         )
@@ -73,7 +73,7 @@ pub async fn replace(
 
 /// A schedule was looked at; false when somebody else has done so since it was read.
 pub async fn seen(conn: &mut Conn, kept: &Kept, now: Timestamp) -> Result<bool, StoreError> {
-    let updated = sqlx::query(
+    let updated = query(
         "UPDATE definition_schedules SET seen_at = $4 \
          WHERE definition_id = $1 AND number = $2 AND seen_at = $3",
     )
@@ -83,7 +83,7 @@ pub async fn seen(conn: &mut Conn, kept: &Kept, now: Timestamp) -> Result<bool, 
     .bind(millis(now))
     .execute(conn)
     .await?;
-    Ok(updated.rows_affected() > 0)
+    Ok(updated > 0)
 }
 
 /// The commit of a branch that a schedule of the pipeline queued last.
@@ -92,7 +92,7 @@ pub async fn queued_version(
     definition: DefinitionId,
     reference: &str,
 ) -> Result<Option<String>, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "SELECT version FROM scheduled_heads WHERE definition_id = $1 AND reference = $2",
     )
     .bind(definition.0)
@@ -108,7 +108,7 @@ pub async fn put_queued_version(
     reference: &str,
     version: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO scheduled_heads (definition_id, reference, version) VALUES ($1, $2, $3) \
          ON CONFLICT (definition_id, reference) DO UPDATE SET version = excluded.version",
     )

@@ -1,7 +1,7 @@
 //! Sessions.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, date, millis, parsed, truth};
+use super::dialect::{Conn, Row, column, date, millis, parsed, query, query_scalar, truth};
 use crate::rules::entities::Session;
 use crate::rules::session::LIFE;
 use dayfly_wire::ids::{AgentId, SessionId};
@@ -21,7 +21,7 @@ fn session(row: &Row) -> Result<Session, StoreError> {
 
 /// Keeps a new session.
 pub async fn insert(conn: &mut Conn, session: &Session) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO sessions (id, agent_id, owner_name, sealed_key, leaving, created_at, last_seen_at, pool_id) \
          SELECT $1, $2, $3, $4, $5, $6, $7, pool_id FROM agents WHERE id = $2",
     )
@@ -39,7 +39,7 @@ pub async fn insert(conn: &mut Conn, session: &Session) -> Result<(), StoreError
 
 /// Counts what the agent holds, after that changed: whom a job could be given to is found by it.
 pub async fn count_held(conn: &mut Conn, agent: AgentId) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE sessions SET held = (SELECT COUNT(*) FROM requests \
          WHERE requests.agent_id = $1 AND requests.finished_at IS NULL) WHERE agent_id = $1",
     )
@@ -51,7 +51,7 @@ pub async fn count_held(conn: &mut Conn, agent: AgentId) -> Result<(), StoreErro
 
 /// The session with this id.
 pub async fn by_id(conn: &mut Conn, id: SessionId) -> Result<Option<Session>, StoreError> {
-    let row = sqlx::query("SELECT * FROM sessions WHERE id = $1")
+    let row = query("SELECT * FROM sessions WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(conn)
         .await?;
@@ -60,7 +60,7 @@ pub async fn by_id(conn: &mut Conn, id: SessionId) -> Result<Option<Session>, St
 
 /// The agent's session.
 pub async fn of_agent(conn: &mut Conn, agent: AgentId) -> Result<Option<Session>, StoreError> {
-    let row = sqlx::query("SELECT * FROM sessions WHERE agent_id = $1")
+    let row = query("SELECT * FROM sessions WHERE agent_id = $1")
         .bind(agent.0)
         .fetch_optional(conn)
         .await?;
@@ -69,14 +69,14 @@ pub async fn of_agent(conn: &mut Conn, agent: AgentId) -> Result<Option<Session>
 
 /// How many sessions there are.
 pub async fn count(conn: &mut Conn) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM sessions")
+    Ok(query_scalar("SELECT COUNT(*) FROM sessions")
         .fetch_one(conn)
         .await?)
 }
 
 /// Sessions whose agent did not ask for too long.
 pub async fn expired(conn: &mut Conn, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM sessions WHERE last_seen_at <= $1")
+    let rows = query("SELECT * FROM sessions WHERE last_seen_at <= $1")
         .bind(millis(now - LIFE))
         .fetch_all(conn)
         .await?;
@@ -85,7 +85,7 @@ pub async fn expired(conn: &mut Conn, now: Timestamp) -> Result<Vec<Session>, St
 
 /// The agent asked.
 pub async fn seen(conn: &mut Conn, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("UPDATE sessions SET last_seen_at = $2 WHERE id = $1")
+    query("UPDATE sessions SET last_seen_at = $2 WHERE id = $1")
         .bind(id.to_string())
         .bind(millis(now))
         .execute(conn)
@@ -95,7 +95,7 @@ pub async fn seen(conn: &mut Conn, id: SessionId, now: Timestamp) -> Result<(), 
 
 /// The agent takes no further job.
 pub async fn leaving(conn: &mut Conn, agent: AgentId) -> Result<(), StoreError> {
-    sqlx::query("UPDATE sessions SET leaving = 1 WHERE agent_id = $1")
+    query("UPDATE sessions SET leaving = 1 WHERE agent_id = $1")
         .bind(agent.0)
         .execute(conn)
         .await?;
@@ -104,7 +104,7 @@ pub async fn leaving(conn: &mut Conn, agent: AgentId) -> Result<(), StoreError> 
 
 /// Removes a session.
 pub async fn delete(conn: &mut Conn, id: SessionId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM sessions WHERE id = $1")
+    query("DELETE FROM sessions WHERE id = $1")
         .bind(id.to_string())
         .execute(conn)
         .await?;

@@ -1,7 +1,7 @@
 //! Task definitions; their archives lie in files.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, column, document, json, millis, name_key};
+use super::dialect::{Conn, Row, column, document, json, millis, name_key, query, query_scalar};
 use dayfly_wire::ids::TaskId;
 use dayfly_wire::task::{TaskDefinition, TaskVersion};
 use jiff::Timestamp;
@@ -30,7 +30,7 @@ pub async fn put(conn: &mut Conn, task: &Task, now: Timestamp) -> Result<(), Sto
     let TaskDefinition {
         id, version, name, ..
     } = &task.definition;
-    sqlx::query(
+    query(
         "INSERT INTO tasks (id, major, minor, patch, name, document, hash, bytes, uploaded_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id, major, minor, patch) DO UPDATE \
          SET name = excluded.name, document = excluded.document, hash = excluded.hash, \
@@ -56,26 +56,23 @@ pub async fn find(
     id: TaskId,
     version: TaskVersion,
 ) -> Result<Option<Task>, StoreError> {
-    let row = sqlx::query(
-        "SELECT * FROM tasks WHERE id = $1 AND major = $2 AND minor = $3 AND patch = $4",
-    )
-    .bind(id.to_string())
-    .bind(i64::from(version.major))
-    .bind(i64::from(version.minor))
-    .bind(i64::from(version.patch))
-    .fetch_optional(conn)
-    .await?;
+    let row =
+        query("SELECT * FROM tasks WHERE id = $1 AND major = $2 AND minor = $3 AND patch = $4")
+            .bind(id.to_string())
+            .bind(i64::from(version.major))
+            .bind(i64::from(version.minor))
+            .bind(i64::from(version.patch))
+            .fetch_optional(conn)
+            .await?;
     row.as_ref().map(task).transpose()
 }
 
 /// All task definitions, or those of one task.
 pub async fn all(conn: &mut Conn, id: Option<TaskId>) -> Result<Vec<TaskDefinition>, StoreError> {
     let query = match id {
-        Some(id) => {
-            sqlx::query("SELECT document FROM tasks WHERE id = $1 ORDER BY major, minor, patch")
-                .bind(id.to_string())
-        }
-        None => sqlx::query("SELECT document FROM tasks ORDER BY name, id, major, minor, patch"),
+        Some(id) => query("SELECT document FROM tasks WHERE id = $1 ORDER BY major, minor, patch")
+            .bind(id.to_string()),
+        None => query("SELECT document FROM tasks ORDER BY name, id, major, minor, patch"),
     };
     let rows = query.fetch_all(conn).await?;
     rows.iter().map(|row| document(row, "document")).collect()
@@ -87,19 +84,18 @@ pub async fn of_major(
     name: &str,
     major: u32,
 ) -> Result<Vec<TaskDefinition>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT document FROM tasks WHERE (LOWER(name) = $1 OR id = $1) AND major = $2",
-    )
-    .bind(name_key(name))
-    .bind(i64::from(major))
-    .fetch_all(conn)
-    .await?;
+    let rows =
+        query("SELECT document FROM tasks WHERE (LOWER(name) = $1 OR id = $1) AND major = $2")
+            .bind(name_key(name))
+            .bind(i64::from(major))
+            .fetch_all(conn)
+            .await?;
     rows.iter().map(|row| document(row, "document")).collect()
 }
 
 /// How many there are.
 pub async fn count(conn: &mut Conn) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("SELECT COUNT(*) FROM tasks")
+    Ok(query_scalar("SELECT COUNT(*) FROM tasks")
         .fetch_one(conn)
         .await?)
 }
@@ -111,14 +107,14 @@ pub async fn delete(
     version: Option<TaskVersion>,
 ) -> Result<u64, StoreError> {
     let query = match version {
-        Some(version) => sqlx::query(
-            "DELETE FROM tasks WHERE id = $1 AND major = $2 AND minor = $3 AND patch = $4",
-        )
-        .bind(id.to_string())
-        .bind(i64::from(version.major))
-        .bind(i64::from(version.minor))
-        .bind(i64::from(version.patch)),
-        None => sqlx::query("DELETE FROM tasks WHERE id = $1").bind(id.to_string()),
+        Some(version) => {
+            query("DELETE FROM tasks WHERE id = $1 AND major = $2 AND minor = $3 AND patch = $4")
+                .bind(id.to_string())
+                .bind(i64::from(version.major))
+                .bind(i64::from(version.minor))
+                .bind(i64::from(version.patch))
+        }
+        None => query("DELETE FROM tasks WHERE id = $1").bind(id.to_string()),
     };
-    Ok(query.execute(conn).await?.rows_affected())
+    Ok(query.execute(conn).await?)
 }

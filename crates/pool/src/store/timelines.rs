@@ -1,13 +1,13 @@
 //! Timelines beside a plan's own.
 
 use super::StoreError;
-use super::dialect::{Conn, millis, optional_parsed, parsed};
+use super::dialect::{Conn, millis, optional_parsed, parsed, query, query_scalar};
 use dayfly_wire::ids::{JobId, PlanId, TimelineId};
 use jiff::Timestamp;
 
 /// Whether any plan has a timeline of this id, as its own or beside it.
 pub async fn exists(conn: &mut Conn, id: TimelineId) -> Result<bool, StoreError> {
-    let found: i64 = sqlx::query_scalar(
+    let found: i64 = query_scalar(
         "SELECT (SELECT COUNT(*) FROM timelines WHERE id = $1) \
          + (SELECT COUNT(*) FROM plans WHERE timeline_id = $1)",
     )
@@ -25,7 +25,7 @@ pub async fn insert(
     id: TimelineId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO timelines (id, plan_id, job_id, created_at) VALUES ($1, $2, $3, $4)")
+    query("INSERT INTO timelines (id, plan_id, job_id, created_at) VALUES ($1, $2, $3, $4)")
         .bind(id.to_string())
         .bind(plan.to_string())
         .bind(job.to_string())
@@ -37,7 +37,7 @@ pub async fn insert(
 
 /// The job that made a timeline; none for a plan's own, and for one of before.
 pub async fn maker(conn: &mut Conn, id: TimelineId) -> Result<Option<JobId>, StoreError> {
-    let row = sqlx::query("SELECT job_id FROM timelines WHERE id = $1")
+    let row = query("SELECT job_id FROM timelines WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(conn)
         .await?;
@@ -49,7 +49,7 @@ pub async fn maker(conn: &mut Conn, id: TimelineId) -> Result<Option<JobId>, Sto
 
 /// A plan's timelines beside its own.
 pub async fn of_plan(conn: &mut Conn, plan: PlanId) -> Result<Vec<TimelineId>, StoreError> {
-    let rows = sqlx::query("SELECT id FROM timelines WHERE plan_id = $1 ORDER BY created_at, id")
+    let rows = query("SELECT id FROM timelines WHERE plan_id = $1 ORDER BY created_at, id")
         .bind(plan.to_string())
         .fetch_all(conn)
         .await?;

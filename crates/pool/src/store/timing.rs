@@ -1,6 +1,7 @@
 //! How long the database takes: who borrows a connection is timed, while waiting for it and until it is given back.
 
-use super::dialect::Conn;
+use super::connection::Conn;
+use super::statement::DatabaseError;
 use super::writer::Write;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -103,7 +104,7 @@ impl<C: DerefMut<Target = Conn>> DerefMut for Timed<C> {
 
 impl Timed<Write> {
     /// Makes it so.
-    pub async fn commit(self) -> Result<(), sqlx::Error> {
+    pub async fn commit(self) -> Result<(), DatabaseError> {
         let Self { connection, timer } = self;
         let committed = connection.commit().await;
         drop(timer);

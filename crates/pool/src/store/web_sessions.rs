@@ -1,7 +1,7 @@
 //! Sessions of the web page, by the hash of their cookie.
 
 use super::StoreError;
-use super::dialect::{Conn, Row, date, millis, parsed};
+use super::dialect::{Conn, Row, date, millis, parsed, query};
 use crate::rules::entities::WebSession;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ fn session(row: &Row) -> Result<WebSession, StoreError> {
 
 /// Keeps a new session under the hash of its cookie.
 pub async fn insert(conn: &mut Conn, hash: &str, session: &WebSession) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "INSERT INTO web_sessions (hash, pat_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
     )
     .bind(hash)
@@ -30,7 +30,7 @@ pub async fn insert(conn: &mut Conn, hash: &str, session: &WebSession) -> Result
 
 /// The session whose cookie has this hash.
 pub async fn by_hash(conn: &mut Conn, hash: &str) -> Result<Option<WebSession>, StoreError> {
-    let row = sqlx::query("SELECT * FROM web_sessions WHERE hash = $1")
+    let row = query("SELECT * FROM web_sessions WHERE hash = $1")
         .bind(hash)
         .fetch_optional(conn)
         .await?;
@@ -39,7 +39,7 @@ pub async fn by_hash(conn: &mut Conn, hash: &str) -> Result<Option<WebSession>, 
 
 /// Ends a session.
 pub async fn delete(conn: &mut Conn, hash: &str) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM web_sessions WHERE hash = $1")
+    query("DELETE FROM web_sessions WHERE hash = $1")
         .bind(hash)
         .execute(conn)
         .await?;
@@ -48,7 +48,7 @@ pub async fn delete(conn: &mut Conn, hash: &str) -> Result<(), StoreError> {
 
 /// Forgets sessions whose time is over.
 pub async fn forget_expired(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM web_sessions WHERE expires_at <= $1")
+    query("DELETE FROM web_sessions WHERE expires_at <= $1")
         .bind(millis(now))
         .execute(conn)
         .await?;
@@ -57,7 +57,7 @@ pub async fn forget_expired(conn: &mut Conn, now: Timestamp) -> Result<(), Store
 
 /// Ends a token's oldest sessions, so that at most `most` are left.
 pub async fn keep_newest(conn: &mut Conn, pat: Uuid, most: i64) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "DELETE FROM web_sessions WHERE pat_id = $1 AND hash NOT IN (SELECT hash FROM web_sessions \
          WHERE pat_id = $1 ORDER BY created_at DESC, hash LIMIT $2)",
     )

@@ -4,9 +4,9 @@
 //! It belongs to no pool: a pool asks whether a connection still lives before it is lent and after it came back, and
 //! every other writer would wait for that.
 
-use super::StoreError;
-use super::dialect::{Conn, Opening, WAIT, is_busy};
-use sqlx::{Connection, Executor};
+use super::connection::Conn;
+use super::statement::{DatabaseError, query};
+use super::{Source, StoreError, WAIT};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,9 +19,7 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// Lends the connection to one after the other.
 pub(super) struct Writer {
-    opening: Opening,
-    /// The statements that a transaction begins with.
-    begin: &'static [&'static str],
+    source: Arc<Source>,
     place: Place,
 }
 
@@ -35,11 +33,10 @@ struct Open {
 }
 
 impl Writer {
-    /// A writer whose transactions begin with these statements. It connects when it is needed.
-    pub(super) fn new(opening: Opening, begin: &'static [&'static str]) -> Self {
+    /// A writer. It connects when it is needed.
+    pub(super) fn new(source: Arc<Source>) -> Self {
         Self {
-            opening,
-            begin,
+            source,
             place: Place::default(),
         }
     }
@@ -47,29 +44,29 @@ impl Writer {
     /// Begins a transaction when it is its turn.
     pub(super) async fn begin(&self) -> Result<Write, StoreError> {
         let turn = tokio::time::timeout(WAIT, Arc::clone(&self.place).lock_owned());
-        let mut turn = turn.await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let mut turn = turn.await.map_err(|_| DatabaseError::TimedOut)?;
         if let Some(open) = turn.as_mut().filter(|open| open.used_at.elapsed() < IDLE) {
-            match open.begin(self.begin).await {
+            match open.begin().await {
                 // It was lost since its last use.
-                Err(error) if !is_busy(&error) => *turn = None,
+                Err(error) if !error.is_busy() => *turn = None,
                 begun => return Ok(begun.and_then(|()| self.lend(turn))?),
             }
         }
         *turn = Some(Open {
-            conn: self.opening.connect().await?,
+            conn: self.source.connect().await?,
             used_at: Instant::now(),
             is_unfinished: false,
         });
         if let Some(open) = turn.as_mut() {
-            open.begin(self.begin).await?;
+            open.begin().await?;
         }
         Ok(self.lend(turn)?)
     }
 
-    fn lend(&self, turn: OwnedMutexGuard<Option<Open>>) -> Result<Write, sqlx::Error> {
+    fn lend(&self, turn: OwnedMutexGuard<Option<Open>>) -> Result<Write, DatabaseError> {
         let open = OwnedMutexGuard::try_map(turn, Option::as_mut);
         Ok(Write {
-            open: open.map_err(|_| sqlx::Error::PoolClosed)?,
+            open: open.map_err(|_| DatabaseError::Closed)?,
             place: Arc::clone(&self.place),
         })
     }
@@ -84,19 +81,16 @@ impl Writer {
 }
 
 impl Open {
-    async fn begin(&mut self, statements: &[&'static str]) -> Result<(), sqlx::Error> {
+    async fn begin(&mut self) -> Result<(), DatabaseError> {
         self.roll_back().await?;
         // Before it is so: whoever gives up in the middle leaves something to roll back.
         self.is_unfinished = true;
-        for statement in statements {
-            self.conn.execute(*statement).await?;
-        }
-        Ok(())
+        self.conn.begin().await
     }
 
-    async fn roll_back(&mut self) -> Result<(), sqlx::Error> {
+    async fn roll_back(&mut self) -> Result<(), DatabaseError> {
         if self.is_unfinished {
-            self.conn.execute("ROLLBACK").await?;
+            query("ROLLBACK").execute(&mut self.conn).await?;
             self.is_unfinished = false;
         }
         Ok(())
@@ -111,8 +105,8 @@ pub struct Write {
 
 impl Write {
     /// Makes it so.
-    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        self.open.conn.execute("COMMIT").await?;
+    pub(super) async fn commit(mut self) -> Result<(), DatabaseError> {
+        query("COMMIT").execute(&mut self.open.conn).await?;
         self.open.is_unfinished = false;
         self.open.used_at = Instant::now();
         Ok(())

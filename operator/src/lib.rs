@@ -21,6 +21,7 @@ pub mod memory;
 pub mod metrics;
 pub mod mirror;
 pub mod names;
+pub mod plugin;
 pub mod poller;
 pub mod pool;
 pub mod report;

@@ -72,6 +72,11 @@ mod tests {
         assert_eq!(pace.until_half(start), Duration::from_secs(65));
         let later = start + Duration::from_secs(70);
         assert_eq!(pace.take(later), Some(Duration::ZERO));
-        assert!(!pace.until_half(later).is_zero(), "polls wait");
+        assert_eq!(pace.until_half(later), Duration::ZERO);
+        for _ in 0..5 {
+            pace.take(later);
+        }
+        let wait = pace.until_half(later);
+        assert_eq!(wait, Duration::from_secs(1), "polls wait, others do not");
     }
 }

@@ -44,7 +44,13 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let cluster = Cluster::connect(&cli.place).await?;
     let output = cli.place.output;
     match cli.command {
-        Command::Status { pool: None } => overview(&cluster.pools().await?, output),
+        Command::Status { pool: None } => {
+            let pools = cluster.pools().await?;
+            if pools.is_empty() && output == Output::Table {
+                return print(&format!("{}\n", cluster.nothing_found()));
+            }
+            overview(&pools, output)
+        }
         Command::Status { pool: Some(name) } => detail(&cluster.pool(&name).await?, output),
         Command::Explain { request } => {
             let explanation = find(&cluster, request_number(&request)?).await?;
@@ -54,6 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             }
         }
         Command::Drain { pool, undo, .. } if undo => {
+            cluster.pool(&pool).await?;
             cluster.pause(&pool, false).await?;
             print(&format!("{pool} starts agents again\n"))
         }
@@ -91,7 +98,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 fn overview(pools: &[AgentPool], output: Output) -> anyhow::Result<()> {
     match output {
         Output::Json => json(&pools),
-        Output::Table if pools.is_empty() => print("no AgentPool here; look everywhere with -A\n"),
         Output::Table => print(&table::overview(pools)),
     }
 }
@@ -120,6 +126,7 @@ async fn find(cluster: &Cluster, request: i64) -> anyhow::Result<Explanation> {
 }
 
 async fn drain(cluster: &Cluster, pool: &str, wait: Option<Duration>) -> anyhow::Result<()> {
+    cluster.pool(pool).await?;
     cluster.pause(pool, true).await?;
     let gone = cluster.delete_idle(pool).await?;
     print(&format!(

@@ -64,6 +64,16 @@ impl Cluster {
         Ok((Api::namespaced(self.client.clone(), namespace), namespace))
     }
 
+    /// What to say when there is no AgentPool.
+    pub fn nothing_found(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => {
+                format!("there is no AgentPool in namespace {namespace}; look everywhere with -A")
+            }
+            None => "there is no AgentPool in this cluster".to_owned(),
+        }
+    }
+
     /// The AgentPools.
     ///
     /// # Errors

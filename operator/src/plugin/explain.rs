@@ -183,7 +183,7 @@ fn with_pod(answer: &mut Explanation, pod: &Pod) {
 
 fn not_found(answer: &mut Explanation, pools: &[AgentPool]) {
     answer.sentences.push(match pools.len() {
-        0 => "No AgentPool was found here; look everywhere with -A.".to_owned(),
+        0 => "No AgentPool was found.".to_owned(),
         1 => format!("AgentPool {} does not know it.", full_name(&pools[0])),
         count => format!("None of {count} AgentPools knows it."),
     });
